@@ -1,0 +1,1 @@
+"""The core's components, configuration, register and descriptor layouts."""

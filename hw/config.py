@@ -1,0 +1,278 @@
+"""One frozen configuration from which every width, depth and address of the core derives."""
+
+import hashlib
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from math import lcm
+
+MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
+MEMORIES = ("plain", "dp16kd", "ice40")
+PROGRAM_VERSION = 1
+
+
+class ConfigError(ValueError):
+    """A parameter is out of range; the text names field, rule, value and remedy."""
+
+
+def bits_for(count: int) -> int:
+    """Bits that index ``count`` things, at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+def _power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreConfig:
+    """Shape, memories and building blocks of one core.
+
+    Parameters
+    ----------
+    P : int
+        Clusters, each working on its own pixels or channel groups; they share the weight banks
+        through one read port each; 1 or 2.
+    L : int
+        Lanes: slices of the reduction dimension, one activation each per cycle; 1, 2, 4 or 8.
+    C : int
+        Columns: output channels of a pass; 4, 8, 16 or 32. A cluster holds L x C multipliers.
+    V : int
+        Bytes of a line of the activation memory; a power of two, C..L*C and at most 64.
+    Q : Fraction
+        Requantized values per cycle, all clusters together; Q/P is 1/4, 1/2, 1, 2, 4 ... C.
+    F : int
+        Ports of the activation memory: lines read or written per cycle; 1 or 2.
+    align : int
+        Bytes to which the feeder can align a kernel row: 1 = any byte (a full rotator),
+        V = lines only; a power of two.
+    act_lines : int
+        Lines of the activation memory (activations, descriptors, and on small devices the
+        home of weights and parameters).
+    weight_rows : int
+        Rows of C bytes in each of the L weight banks.
+    patch_lines : int
+        Lines of one of the two patch buffers of a cluster; longer patches are split into chunks.
+    param_groups : int
+        Groups of C channels whose bias, multiplier and shift the parameter memory holds.
+    act_width, weight_width, acc_width : int
+        Bits of an activation, a weight, a psum; 8, 8 and 32.
+    multiplier : str
+        "lut", "mult18x18d" (ECP5) or "sb_mac16" (iCE40, two 8x8 products a cell).
+    mac_dsps : int
+        Multipliers of the array made of DSP cells, the rest of LUTs; only with mult18x18d.
+    memory : str
+        "plain" (inferred), "dp16kd" (ECP5) or "ice40" (EBR, and SPRAM for activations).
+    """
+
+    P: int = 1
+    L: int = 4
+    C: int = 16
+    V: int = 16
+    Q: Fraction = Fraction(2)
+    F: int = 2
+    align: int = 1
+    act_lines: int = 2048
+    weight_rows: int = 512
+    patch_lines: int = 256
+    param_groups: int = 64
+    act_width: int = 8
+    weight_width: int = 8
+    acc_width: int = 32
+    multiplier: str = "lut"
+    mac_dsps: int = 0
+    memory: str = "plain"
+
+    def __post_init__(self):
+        object.__setattr__(self, "Q", Fraction(self.Q))
+        self._check_choices()
+        self._check_shape()
+        self._check_depths()
+
+    def _require(self, name: str, rule: str, holds: bool, remedy: str):
+        if not holds:
+            value = getattr(self, name)
+            shown = str(value) if isinstance(value, Fraction) else repr(value)
+            raise ConfigError(f"{name} must be {rule}, not {shown}; {remedy}")
+
+    def _check_choices(self):
+        choices = {
+            "P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
+            "act_width": (8,), "weight_width": (8,), "acc_width": (32,),
+            "multiplier": MULTIPLIERS, "memory": MEMORIES,
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            self._require(name, "one of " + ", ".join(map(str, allowed)),
+                          not isinstance(value, bool) and value in allowed,
+                          "choose one of these")
+
+    def _check_shape(self):
+        self._require("V", f"a power of two in C..min(L*C, 64) = {self.C}..{min(self.row_bytes, 64)}",
+                      isinstance(self.V, int) and _power_of_two(self.V)
+                      and self.C <= self.V <= min(self.row_bytes, 64) and self.V >= self.L,
+                      "start from V = C, with C at least L")
+        per_cluster = self.Q / self.P
+        self._require("Q", f"P times 1/4, 1/2, 1, 2 ... C (P = {self.P}, C = {self.C})",
+                      per_cluster in [Fraction(1, 4), Fraction(1, 2)]
+                      + [Fraction(2 ** n) for n in range(6) if 2 ** n <= self.C],
+                      f"for example Q={self.P}")
+        self._require("align", f"a power of two in 1..V = 1..{self.V}",
+                      isinstance(self.align, int) and _power_of_two(self.align)
+                      and self.align <= self.V, "1 suits every model")
+        self._require("mac_dsps", f"an even number in 0..P*L*C = 0..{self.macs}, 0 unless multiplier "
+                      "is mult18x18d",
+                      isinstance(self.mac_dsps, int) and 0 <= self.mac_dsps <= self.macs
+                      and self.mac_dsps % 2 == 0
+                      and (self.multiplier == "mult18x18d" or self.mac_dsps == 0),
+                      "leave it at 0 for other multipliers")
+
+    def _check_depths(self):
+        limits = {
+            "act_lines": (self.act_granule, 65536),
+            "weight_rows": (self.weight_granule, 65536),
+            "patch_lines": (16, 4096),
+            "param_groups": (1, 4096),
+        }
+        for name, (step, most) in limits.items():
+            value = getattr(self, name)
+            self._require(name, f"a multiple of {step} in {step}..{most}",
+                          isinstance(value, int) and step <= value <= most and value % step == 0,
+                          "round it to whole RAM blocks")
+        self._require("patch_lines", "a power of two", _power_of_two(self.patch_lines),
+                      "take 64, 128 or 256")
+        if self.memory == "ice40":
+            self._require("V", "at most 8 with memory=ice40 (four SPRAMs of 16 bits)", self.V <= 8,
+                          "set V=8 and C=8")
+            self._require("F", "1 with memory=ice40 (SPRAM has one port)", self.F == 1, "set F=1")
+            self._require("P", "1 with memory=ice40 (EBR has one read port)", self.P == 1, "set P=1")
+
+    # --- shape ---------------------------------------------------------------------------------
+    @property
+    def macs(self) -> int:
+        """Multipliers of the array: MACs per cycle at its peak."""
+        return self.P * self.L * self.C
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one weight row of all lanes together."""
+        return self.L * self.C
+
+    @property
+    def line_bits(self) -> int:
+        """Bits of a line of the activation memory."""
+        return 8 * self.V
+
+    @property
+    def rows_per_line(self) -> int:
+        """Patch rows (one byte a lane) in a line."""
+        return self.V // self.L
+
+    @property
+    def groups_per_line(self) -> int:
+        """Column groups whose outputs share a line."""
+        return self.V // self.C
+
+    @property
+    def narrow(self) -> bool:
+        """True where PEs take unsigned 8-bit activations (x + 128); else x - offset in 9 bits."""
+        return self.multiplier == "sb_mac16"
+
+    @property
+    def operand_width(self) -> int:
+        """Bits of the signed or unsigned activation that enters a PE."""
+        return self.act_width if self.narrow else self.act_width + 1
+
+    # --- requantizers --------------------------------------------------------------------------
+    @property
+    def cluster_q(self) -> Fraction:
+        """Requantized values per cycle of one cluster."""
+        return self.Q / self.P
+
+    @property
+    def requant_units(self) -> int:
+        """Requantizers of one cluster: channels that leave it together, a beat."""
+        return max(1, int(self.cluster_q))
+
+    @property
+    def beat_cycles(self) -> int:
+        """Cycles between two beats."""
+        return int(1 / min(Fraction(1), self.cluster_q))
+
+    @property
+    def beats(self) -> int:
+        """Beats that drain the C psums of a pass."""
+        return self.C // self.requant_units
+
+    # --- memories ------------------------------------------------------------------------------
+    @property
+    def ram_latency(self) -> int:
+        """Cycles from address to data of every RAM: 2 with output register, 1 on the iCE40."""
+        return 1 if self.memory == "ice40" else 2
+
+    @property
+    def act_granule(self) -> int:
+        """Lines of the smallest activation memory; depths are multiples of it."""
+        return {"plain": 16, "dp16kd": 1024, "ice40": 16384}[self.memory]
+
+    @property
+    def weight_granule(self) -> int:
+        """Rows of the smallest weight bank; depths are multiples of it."""
+        return {"plain": 16, "dp16kd": 512 if self.P == 1 else 1024, "ice40": 256}[self.memory]
+
+    @property
+    def act_addr_bits(self) -> int:
+        """Bits of a line address."""
+        return bits_for(self.act_lines)
+
+    @property
+    def byte_addr_bits(self) -> int:
+        """Bits of a byte address in the activation memory."""
+        return self.act_addr_bits + bits_for(self.V)
+
+    @property
+    def weight_addr_bits(self) -> int:
+        """Bits of a row address in a weight bank."""
+        return bits_for(self.weight_rows)
+
+    @property
+    def patch_addr_bits(self) -> int:
+        """Bits of a line address within one patch buffer."""
+        return bits_for(self.patch_lines)
+
+    @property
+    def param_addr_bits(self) -> int:
+        """Bits of a beat address in the parameter memory."""
+        return bits_for(self.param_groups * self.beats)
+
+    # --- host ----------------------------------------------------------------------------------
+    @property
+    def space_bits(self) -> int:
+        """Bits of a 32-bit word offset within one address space of the host port."""
+        return bits_for(max(self.act_lines * self.V // 4, self.weight_rows * self.row_bytes // 4,
+                            self.param_groups * self.C * 4, 256))
+
+    @property
+    def hash(self) -> int:
+        """32 bits of everything that a compiled program depends on."""
+        text = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+        digest = hashlib.sha256(f"v{PROGRAM_VERSION},{text}".encode()).digest()
+        return int.from_bytes(digest[:4], "little")
+
+    def items(self) -> dict:
+        """Field names and plain values (Q as text), as TOML and reports hold them."""
+        return {k: str(v) if isinstance(v, Fraction) else v for k, v in asdict(self).items()}
+
+
+def align_up(value: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is at least ``value``."""
+    return -(-value // step) * step
+
+
+def slot_bytes(config: CoreConfig) -> int:
+    """Bytes from one descriptor to the next: its fields, then its counters, in whole lines."""
+    return align_up(64, config.V) + align_up(16, config.V)
+
+
+def line_multiple(config: CoreConfig, size: int) -> int:
+    """``size`` bytes rounded up to whole lines of the activation memory."""
+    return align_up(size, lcm(config.V, 4))
