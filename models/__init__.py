@@ -1,0 +1,1 @@
+"""Networks as data: the graph, its readers, and the models this project ships."""
