@@ -1,0 +1,1 @@
+"""Simulation: the bit-exact golden model, and what drives the generated core against it."""
