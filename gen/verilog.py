@@ -1,0 +1,57 @@
+"""Verilog of a core: one self-contained file, the same bytes for the same configuration."""
+
+import os
+
+from amaranth import __version__ as amaranth_version
+from amaranth.back import verilog
+
+from hw.config import PROGRAM_VERSION, CoreConfig
+
+TOP = "systolith"
+HEADER = """\
+// Systolith: int8 neural-network inference core. Generated; change the configuration instead.
+// Licensed under Apache-2.0.
+//
+// Configuration hash 0x{hash:08x}, program version {version}, Amaranth {amaranth}.
+{settings}
+//
+// Ports: clk, rst (synchronous, active high), irq, and bus__*: Wishbone B4 classic, 32 bits, word
+// addresses (registers.md).
+{reset}
+"""
+RESET = {
+    "ice40": """\
+// Reset: hold rst after configuration until the block RAMs of the iCE40 can be read: 3 us, or
+// 100 us when the clock comes from the internal oscillator.""",
+}
+RESET_DEFAULT = """\
+// Reset: hold rst for a few cycles after configuration."""
+
+
+def header(config: CoreConfig) -> str:
+    """Return the comment at the top of the file."""
+    settings = "\n".join(f"//   {name} = {value}" for name, value in config.items().items())
+    return HEADER.format(hash=config.hash, version=PROGRAM_VERSION, amaranth=amaranth_version,
+                         settings=settings, reset=RESET.get(config.memory, RESET_DEFAULT))
+
+
+def convert(component, name: str) -> str:
+    """Return a component's Verilog without source locations, made by the pinned Yosys."""
+    former = os.environ.get("AMARANTH_USE_YOSYS")
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    try:
+        return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    finally:
+        if former is None:
+            del os.environ["AMARANTH_USE_YOSYS"]
+        else:
+            os.environ["AMARANTH_USE_YOSYS"] = former
+
+
+def emit(config: CoreConfig) -> str:
+    """Return the Verilog of a core, its top module called `systolith`.
+
+    The text depends on the configuration and the pinned tools alone: no paths, no dates.
+    """
+    from hw.core import Core  # slow to import, needed by those who emit only
+    return header(config) + convert(Core(config), TOP)

