@@ -1,0 +1,1 @@
+"""Vendor cells behind small components, with a generic form of each."""
