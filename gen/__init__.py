@@ -1,0 +1,1 @@
+"""The generator: a network and a configuration become a program image, Verilog and reports."""

@@ -1,0 +1,175 @@
+"""A whole graph as layers: reshapes vanish, additions move into convolutions, the rest in order."""
+
+from dataclasses import replace
+
+from gen.lower.add import addition, fuse, lower_add
+from gen.lower.conv import aligned, lower_conv, window
+from gen.lower.pool import lower_average, lower_max
+from gen.lower.steps import Layer, Lowered, Storage
+from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
+from hw.config import CoreConfig, align_up
+from models.graph import Graph, ModelError, Op
+
+WINDOWED = ("CONV_2D", "FULLY_CONNECTED")
+POOLS = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max}
+CORE = (*WINDOWED, *POOLS, "ADD")
+FREE = ("RESHAPE",)
+
+
+def lower(graph: Graph, config: CoreConfig) -> Lowered:
+    """Layers of a network whose operators `gen.support` has accepted.
+
+    Raises
+    ------
+    ModelError
+        A layer's values do not fit the core's fields.
+    """
+    graph, host = split_host(graph)
+    roots = find_roots(graph)
+    storages = {graph.input: input_storage(graph, roots, config)}
+    for op in graph.ops:
+        if op.kind in CORE:
+            storages[op.outputs[0]] = core_storage(graph, op.outputs[0], config)
+    fused = fusions(graph, roots, storages)
+    merged = {conv.index for conv in fused.values()}
+    layers = [_layer(graph, op, fused.get(op.index), roots, storages, config)
+              for op in graph.ops if op.kind in CORE and op.index not in merged]
+    if not layers:
+        raise ModelError(f"{graph.name}: operators must include one for the core, not only "
+                         f"{', '.join(op.kind for op in graph.ops) or 'none'}; run it on the host")
+    return Lowered(layers=tuple(_in_place(layers, graph, roots)), storages=storages, roots=roots,
+                   output=graph.output, host=host)
+
+
+def split_host(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The graph without the operators at its end that run on the host, and their names."""
+    last = graph.producer(graph.output)
+    trailing = []
+    while last is not None and last.kind in ("SOFTMAX", "RESHAPE"):
+        trailing.append(last)
+        last = graph.producer(last.inputs[0])
+    softmax = [i for i, op in enumerate(trailing) if op.kind == "SOFTMAX"]
+    if not softmax:
+        return graph, ()
+    host = trailing[:softmax[-1] + 1]
+    names = {op.index for op in host}
+    rest = tuple(op for op in graph.ops if op.index not in names)
+    return (replace(graph, ops=rest, output=host[-1].inputs[0]),
+            tuple(op.name for op in reversed(host)))
+
+
+def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> Storage:
+    """The input's layout: as dense as the alignment allows its readers, else whole lines."""
+    names = aliases(roots, graph.input)
+    shapes = [graph.tensors[i].shape for i in names]
+    shape = next((shape for shape in shapes if len(shape) == 4), shapes[0])
+    height, width, channels = pixel_shape(shape)
+    readers = [op for op in graph.ops if op.kind in CORE and set(op.inputs) & set(names)]
+    lines = align_up(channels, config.V)
+    first = channels if all(op.kind in WINDOWED for op in readers) else lines
+    for pixel_bytes in range(first, lines):
+        storage = Storage(height=height, width=width, channels=channels, pixel_bytes=pixel_bytes)
+        if all(_suits(graph, op, storage, config) for op in readers):
+            return storage
+    return Storage(height=height, width=width, channels=channels, pixel_bytes=lines)
+
+
+def _suits(graph, op, storage, config):
+    try:
+        return aligned(window(graph, op, storage, config), config)
+    except ModelError:
+        return False
+
+
+def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage]) -> dict[int, Op]:
+    """Additions by index, and the convolution into whose drain each moves."""
+    found = {}
+    order = {op.outputs[0]: i for i, op in enumerate(graph.ops)}
+    for op in graph.ops:
+        if op.kind != "ADD" or roots[op.inputs[0]] == roots[op.inputs[1]]:
+            continue
+        able = []
+        for tensor in op.inputs:
+            root = roots[tensor]
+            producer = graph.producer(root)
+            readers = [reader for i in aliases(roots, root) for reader in graph.consumers(i)
+                       if reader.kind not in FREE]
+            alike = _alike(storages[root], storages[op.outputs[0]])
+            if producer and producer.kind in WINDOWED and readers == [op] and alike \
+                    and roots[graph.output] != root:
+                able.append((order[root], producer))
+        other = {roots[tensor] for tensor in op.inputs}
+        if able:
+            conv = max(able, key=lambda item: item[0])[1]
+            residual = (other - {roots[conv.outputs[0]]}).pop()
+            if _alike(storages[residual], storages[op.outputs[0]]):
+                found[op.index] = conv
+    return found
+
+
+def _alike(a: Storage, b: Storage) -> bool:
+    """Whether two tensors lie alike, pixel by pixel."""
+    return (a.pixels, a.channels, a.pixel_bytes) == (b.pixels, b.channels, b.pixel_bytes)
+
+
+def _layer(graph, op, conv, roots, storages, config):
+    """One operator, with the convolution that it takes in, as a layer."""
+    main = conv or op
+    source, output = roots[main.inputs[0]], op.outputs[0]
+    inputs, steps, ops = (source,), (), (op,)
+    if conv is not None:
+        first = next(i for i in range(2) if roots[op.inputs[i]] == roots[conv.outputs[0]])
+        residual = roots[op.inputs[1 - first]]
+        total = addition(graph, op, first, config)
+        step = lower_conv(graph, conv, storages[source], config, source, roots[conv.outputs[0]])
+        steps, inputs, ops = (fuse(step, total, residual, output),), (source, residual), (conv, op)
+    elif op.kind == "ADD":
+        second = roots[op.inputs[1]]
+        for tensor in (source, second):
+            _require_lines(storages[tensor], storages[output], op)
+        step = lower_add(addition(graph, op, 0, config), storages[output], config, source, second,
+                         output)
+        steps, inputs = (step,), (source, second)
+    elif op.kind in POOLS:
+        seen = view(storages[source], graph.tensors[op.inputs[0]].shape, op, config)
+        if seen.pixel_bytes % config.V:
+            raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
+                             f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
+        steps = POOLS[op.kind](graph, op, seen, config, source, output)
+    else:
+        steps = (lower_conv(graph, op, storages[source], config, source, output),)
+    fused = aliases(roots, roots[conv.outputs[0]]) if conv is not None else ()
+    return Layer(name="+".join(part.name for part in ops), ops=tuple(part.name for part in ops),
+                 kind="+".join(part.kind for part in ops), output=output,
+                 inputs=tuple(dict.fromkeys(inputs)), macs=graph.macs(main), steps=steps,
+                 tensors=aliases(roots, output), fused=fused)
+
+
+def _require_lines(storage, output, op):
+    if not _alike(storage, output):
+        raise ModelError(
+            f"{op.name} operands must lie like its output, {output.pixels} pixels of "
+            f"{output.channels} channels, not {storage.pixels} of {storage.channels}; "
+            f"remove the RESHAPE before it")
+
+
+def _in_place(layers, graph, roots):
+    """Additions that overwrite an operand which nothing reads any more."""
+    last = {tensor: i for i, layer in enumerate(layers) for tensor in layer.inputs}
+    kept = roots[graph.output]
+    for i, layer in enumerate(layers):
+        step = layer.steps[0]
+        over = [tensor for tensor in (step.residual, step.first)
+                if tensor is not None and last[tensor] == i and tensor not in (kept, step.source)]
+        if not over:
+            yield layer
+        elif over[0] == step.residual:
+            yield replace(layer, in_place=over[0])
+        else:
+            yield replace(layer, in_place=over[0], steps=(_swapped(step),))
+
+
+def _swapped(step):
+    """An ADD with its operands exchanged: the output may lie over the second."""
+    fields = step.fields | {"table_first": 1 - step.fields["table_first"]}
+    return replace(step, fields=fields, first=step.residual, residual=step.first)

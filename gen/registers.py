@@ -1,0 +1,134 @@
+"""The register map document: host port, descriptors and address map, from hw/layout.py."""
+
+from collections.abc import Iterable
+
+from hw.config import PROGRAM_VERSION, CoreConfig, slot_bytes
+from hw.layout import (
+    COUNTERS,
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    MAGIC,
+    REGISTERS,
+    Error,
+    Opcode,
+    Space,
+)
+
+SPACE_DOCS = {
+    Space.REGS: ("registers", "read and write"),
+    Space.ACT: ("activation memory", "read and write; a line is written with its last word"),
+    Space.WEIGHT: ("weight banks", "write; a row is written with its last word"),
+    Space.PARAM: ("bias, multiplier and shift of each channel", "write"),
+    Space.TABLE: ("rescaling table of additions", "write"),
+}
+OPCODE_DOCS = {
+    Opcode.END: "the program is done",
+    Opcode.LOAD: "copy lines of the activation memory to weights, parameters or the table",
+    Opcode.CONV: "convolution, fully connected: lanes walk the reduction dimension",
+    Opcode.CHANNEL: "average pooling: column c takes byte c of each patch line",
+    Opcode.MAX: "max pooling: running maximum of each byte over the patch",
+    Opcode.ADD: "elementwise sum of two tensors that lie alike",
+}
+ERROR_DOCS = {
+    Error.NONE: "no error",
+    Error.MAGIC: "no program at PROGRAM",
+    Error.VERSION: "made by another version of the compiler",
+    Error.CONFIG: "made for another configuration of the core",
+    Error.OPCODE: "unknown opcode",
+    Error.DESCRIPTOR: "a field is zero or larger than the core",
+    Error.ADDRESS: "an access would leave a memory",
+    Error.TIMEOUT: "no progress",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable]) -> str:
+    """Return a Markdown table."""
+    head = list(head)
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def space_words(config: CoreConfig) -> dict[Space, int]:
+    """Return how many 32-bit words each address space holds."""
+    return {
+        Space.REGS: len(REGISTERS),
+        Space.ACT: config.act_lines * config.V // 4,
+        Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
+        Space.PARAM: config.param_groups * config.C * 4,
+        Space.TABLE: 256,
+    }
+
+
+def _address_map(config: CoreConfig) -> str:
+    rows = []
+    for space, words in space_words(config).items():
+        base = space << config.space_bits
+        name, access = SPACE_DOCS[space]
+        rows.append((f"`{space.name}`", f"0x{4 * base:07x}", f"0x{4 * (base + words) - 1:07x}",
+                     words, name, access))
+    return table(("space", "first byte", "last byte", "words", "what", "access"), rows)
+
+
+def _registers(config: CoreConfig) -> str:
+    resets = {"ID": f"0x{MAGIC:08x}", "VERSION": PROGRAM_VERSION, "CONFIG": f"0x{config.hash:08x}"}
+    rows = [(f"`{name}`", f"0x{4 * offset:02x}", access, resets.get(name, 0), doc)
+            for name, offset, access, doc in REGISTERS]
+    return table(("register", "byte offset", "access", "value after reset", "meaning"), rows)
+
+
+def _descriptor() -> str:
+    rows = [(field.word, f"{field.low + field.width - 1}..{field.low}", f"`{field.name}`",
+             "signed" if field.signed else "unsigned", field.doc)
+            for field in DESCRIPTOR.values()]
+    return table(("word", "bits", "field", "kind", "meaning"), rows)
+
+
+def _codes(members, docs) -> str:
+    return table(("code", "name", "meaning"), [(int(m), m.name, docs[m]) for m in members])
+
+
+def registers(config: CoreConfig) -> str:
+    """Return registers.md for a core, in Markdown."""
+    settings = ", ".join(f"{name} = {value}" for name, value in config.items().items())
+    counters = table(("word", "counter", "meaning"),
+                     [(n, f"`{name}`", doc) for n, (name, doc) in enumerate(COUNTERS)])
+    return f"""\
+# Host port, registers and descriptors
+Generated from `hw/layout.py`; do not edit.
+
+Configuration hash 0x{config.hash:08x}: {settings}.
+
+## Host port
+Wishbone B4 classic, 32-bit data. `bus__adr` counts words: bits {config.space_bits + 2}..\
+{config.space_bits} are the space, bits {config.space_bits - 1}..0 the word within it. `bus__ack` or \
+`bus__err` answers every access; memories answer `err` while the core is busy.
+
+{_address_map(config)}
+
+## Registers
+{_registers(config)}
+
+Status error codes:
+
+{_codes(Error, ERROR_DOCS)}
+
+## Program
+A program starts on a line ({config.V} bytes) of the activation memory with a header of \
+{HEADER_WORDS} words: magic 0x{MAGIC:08x}, version {PROGRAM_VERSION}, configuration hash, number of \
+descriptors without END. Slots of {slot_bytes(config)} bytes follow: {DESCRIPTOR_WORDS} words of \
+fields, then {len(COUNTERS)} counters that the core writes.
+
+Opcodes:
+
+{_codes(Opcode, OPCODE_DOCS)}
+
+Fields of a descriptor:
+
+{_descriptor()}
+
+Counters behind a descriptor:
+
+{counters}
+"""
