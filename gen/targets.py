@@ -8,6 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from hw.config import MEMORIES, MULTIPLIERS, ConfigError, CoreConfig
+from models.graph import ModelError
+
+
+class FitError(ModelError):
+    """A model exceeds a target's memories; the text says what is needed and what is there."""
 
 
 @dataclass(frozen=True, kw_only=True)

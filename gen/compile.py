@@ -1,0 +1,209 @@
+"""From a graph to a program: support, lowering, pages, placement, image."""
+
+from dataclasses import dataclass
+
+from gen.allocate import Placed, find_buffers, place
+from gen.image import LayerInfo, Placement, Program, Section
+from gen.lower import lower
+from gen.lower.steps import Lowered, Storage
+from gen.pages import Command, Plan, groups_needed, make_plan, rows_needed
+from gen.support import require_supported
+from gen.targets import FitError, Target
+from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
+from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
+from models.graph import Graph, ModelError
+
+PROGRAM_LINE = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A network laid out for a configuration, whether or not it fits.
+
+    Parameters
+    ----------
+    lowered : Lowered
+    plan : Plan
+    placed : Placed
+    program_lines, home_lines : int
+        Lines of the header and descriptors, and of the homes of paged constants.
+    """
+
+    lowered: Lowered
+    plan: Plan
+    placed: Placed
+    program_lines: int
+    home_lines: int
+
+    @property
+    def lines(self) -> int:
+        """Lines of the activation memory that all of it takes."""
+        return self.program_lines + self.home_lines + self.placed.lines
+
+
+def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
+    """Compile a network for a target.
+
+    Parameters
+    ----------
+    graph : Graph
+        As `models.tflite_reader.load` returns it.
+    target : Target
+    fit : bool
+        Take memory depths that suit the network (`gen.fit.fit_memories`).
+
+    Raises
+    ------
+    ModelError
+        An operator is not supported.
+    FitError
+        The network exceeds the target's memories.
+    """
+    if fit:
+        from gen.fit import fit_memories
+        target = fit_memories(target, graph)
+    found = draft(graph, target.config)
+    require_fit(graph, found, target)
+    return build(graph, found, target)
+
+
+def draft(graph: Graph, config: CoreConfig) -> Draft:
+    """Lay a network out; the activation memory may be too small for it."""
+    require_supported(graph, config)
+    lowered = lower(graph, config)
+    plan = make_plan(lowered.layers, config)
+    placed = place(find_buffers(lowered, graph.input, config))
+    size = align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)
+    return Draft(lowered=lowered, plan=plan, placed=placed, program_lines=size // config.V,
+                 home_lines=sum(map(len, plan.homes)) // config.V)
+
+
+def require_fit(graph: Graph, found: Draft, target: Target):
+    """Raise FitError unless the activation memory holds a draft."""
+    config, v = target.config, target.config.V
+    if found.lines <= config.act_lines:
+        return
+    layers = found.lowered.layers
+    rows, groups = rows_needed(layers, config), groups_needed(layers, config)
+    text = (f"{graph.name} does not fit {target.name}: the activation memory must hold "
+            f"{found.lines * v} bytes (activations {found.placed.lines * v}, descriptors "
+            f"{found.program_lines * v}")
+    if found.home_lines:
+        text += f", paged weights, parameters and tables {found.home_lines * v}"
+    text += f"), not {config.act_lines * v}"
+    if rows > config.weight_rows:
+        text += (f", as weights need {rows * config.row_bytes} bytes of the "
+                 f"{config.weight_rows * config.row_bytes} in the weight banks")
+    if groups > config.param_groups:
+        text += f" and parameters {groups} of {config.param_groups} groups"
+    raise FitError(f"{text}; use --fit or a larger target")
+
+
+def build(graph: Graph, found: Draft, target: Target) -> Program:
+    """The program of a draft that fits."""
+    config, plan = target.config, found.plan
+    home, homes = found.program_lines, []
+    for block in plan.homes:
+        homes.append(home)
+        home += len(block) // config.V
+    places = {tensor: home + line for buffer, line in found.placed.buffers
+              for tensor in buffer.tensors}
+    image = bytearray(_header(config, len(plan.commands)))
+    for command in plan.commands:
+        try:
+            words = encode(**_addresses(command, places, homes, config))
+        except OverflowError as error:
+            name = found.lowered.layers[command.layer].name
+            raise ModelError(f"{name}: {error}; use smaller layers") from None
+        image += _slot(words, config)
+    image += _slot([0] * DESCRIPTOR_WORDS, config) + b"".join(plan.homes)
+    sections = [Section(space=Space.ACT, offset=PROGRAM_LINE * config.V // 4, data=bytes(image))]
+    sections += [Section(space=space, offset=0, data=data) for space, data in plan.sections.items()]
+    return Program(
+        model=graph.name, target=target.name, config=config.items(), config_hash=config.hash,
+        program_line=PROGRAM_LINE, descriptors=len(plan.commands), sections=tuple(sections),
+        input=_placement(graph, graph.input, graph.input, found, places),
+        output=_placement(graph, found.lowered.output,
+                          found.lowered.roots[found.lowered.output], found, places),
+        layers=_layers(graph, found, places, config), memory=_memory(found, config),
+        host=found.lowered.host)
+
+
+def _header(config, count):
+    words = (MAGIC, PROGRAM_VERSION, config.hash, count)
+    data = b"".join(word.to_bytes(4, "little") for word in words)
+    return data.ljust(align_up(16, config.V), b"\0")
+
+
+def _slot(words, config):
+    return b"".join(word.to_bytes(4, "little") for word in words).ljust(slot_bytes(config), b"\0")
+
+
+def _addresses(command: Command, places, homes, config):
+    """All fields of a command."""
+    fields, step = dict(command.fields), command.step
+    if command.home is not None:
+        return fields | {"res_base": homes[command.home]}
+    assert step is not None
+    fields["out_base"] = places[step.output] + step.out_offset
+    page = step.out_offset
+    if step.source is not None:
+        fields["in_start"] = places[step.source] * config.V + step.in_offset
+    if step.residual is not None:
+        fields["res_base"] = places[step.residual] + page
+    if step.first is not None:
+        fields["a_base"] = places[step.first] + page
+    return fields
+
+
+def _placement(graph, tensor, root, found, places):
+    storage: Storage = found.lowered.storages[root]
+    return Placement(tensor=tensor, shape=graph.tensors[tensor].shape, line=places[root],
+                     pixels=storage.pixels, channels=storage.channels,
+                     pixel_bytes=storage.pixel_bytes)
+
+
+def _layers(graph, found, places, config):
+    layers = []
+    for i, layer in enumerate(found.lowered.layers):
+        mine = [n for n, command in enumerate(found.plan.commands) if command.layer == i]
+        blocks = {s.params.tobytes() for s in layer.steps} | {
+            s.add_params.tobytes() for s in layer.steps if s.add_params is not None}
+        layers.append(LayerInfo(
+            name=layer.name, kind=layer.kind, tensors=layer.tensors, fused=layer.fused,
+            output=_placement(graph, layer.output, layer.output, found, places), macs=layer.macs,
+            first=mine[0], count=len(mine),
+            weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
+            param_bytes=sum(map(len, blocks)),
+            rows=sum(_rows(found.plan.commands[n], config) for n in mine)))
+    return tuple(layers)
+
+
+def _rows(command, config):
+    """Cycles that the lanes of the busiest cluster cannot do without."""
+    fields = command.fields
+    if fields["op"] == Opcode.LOAD:
+        return fields["groups"]
+    pixels, groups = fields["out_w"] * fields["out_h"], fields["groups"]
+    if fields.get("split"):
+        groups = -(-groups // config.P)
+    else:
+        pixels = -(-pixels // config.P)
+    return pixels * groups * fields.get("group_rows", 1)
+
+
+def _memory(found, config):
+    """Bytes used and there, by memory."""
+    v, sections = config.V, found.plan.sections
+    return {
+        "activation": {"there": config.act_lines * v, "used": found.lines * v,
+                       "program": found.program_lines * v, "homes": found.home_lines * v,
+                       "activations": found.placed.lines * v},
+        "weights": {"there": config.weight_rows * config.row_bytes,
+                    "used": len(sections.get(Space.WEIGHT, b"")),
+                    "needed": rows_needed(found.lowered.layers, config) * config.row_bytes},
+        "parameters": {"there": config.param_groups * config.C * 16,
+                       "used": len(sections.get(Space.PARAM, b"")),
+                       "needed": groups_needed(found.lowered.layers, config) * config.C * 16},
+        "table": {"there": 1024, "used": len(sections.get(Space.TABLE, b""))},
+    }

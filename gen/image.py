@@ -1,0 +1,232 @@
+"""Program images: what is written to the core's memories, and what lies where afterwards."""
+
+import json
+import os
+import struct
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw.config import PROGRAM_VERSION, CoreConfig, align_up
+from hw.layout import Space
+from models.graph import ModelError
+
+MAGIC = b"SYSTPROG"
+HEAD = struct.Struct("<8s4I")  # magic, version, configuration hash, CRC-32 of the rest, metadata bytes
+AGAIN = "compile the model again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Bytes for one address space of the host port, from a 32-bit word offset on."""
+
+    space: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A tensor in the activation memory.
+
+    Parameters
+    ----------
+    tensor : int
+        Index in the graph.
+    shape : tuple of int
+        As in the graph.
+    line : int
+        First line.
+    pixels, channels, pixel_bytes : int
+        It lies as pixels of pixel_bytes bytes, of which the first channels count.
+    """
+
+    tensor: int
+    shape: tuple[int, ...]
+    line: int
+    pixels: int
+    channels: int
+    pixel_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes from its first line on."""
+        return self.pixels * self.pixel_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerInfo:
+    """A layer as reports and checks see it.
+
+    Parameters
+    ----------
+    name, kind : str
+        Its operators' names and kinds, joined by "+".
+    output : Placement
+        Valid when the layer's last descriptor has ended.
+    tensors : tuple of int
+        All tensors of the graph that have these bytes (the output and its reshapes).
+    fused : tuple of int
+        Tensors that are computed but never written.
+    macs : int
+    first, count : int
+        Its descriptors.
+    weight_bytes, param_bytes : int
+        Of its constants as the core holds them.
+    rows : int
+        Weight rows that the busiest cluster takes: a lower bound of the layer's cycles.
+    """
+
+    name: str
+    kind: str
+    output: Placement
+    tensors: tuple[int, ...]
+    fused: tuple[int, ...]
+    macs: int
+    first: int
+    count: int
+    weight_bytes: int
+    param_bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A compiled network.
+
+    Parameters
+    ----------
+    model, target : str
+    config : dict
+        The core's configuration as `CoreConfig.items` gives it.
+    config_hash : int
+    program_line : int
+        Line of the program header: what the register PROGRAM holds.
+    descriptors : int
+        Without END.
+    sections : tuple of Section
+    input, output : Placement
+        output: the last tensor that the core computes.
+    layers : tuple of LayerInfo
+    memory : dict
+        Bytes by memory and use, for reports.
+    host : tuple of str
+        Operators that the host computes from the output.
+    """
+
+    model: str
+    target: str
+    config: dict
+    config_hash: int
+    program_line: int
+    descriptors: int
+    sections: tuple[Section, ...]
+    input: Placement
+    output: Placement
+    layers: tuple[LayerInfo, ...]
+    memory: dict
+    host: tuple[str, ...] = ()
+
+    @property
+    def core_config(self) -> CoreConfig:
+        """The configuration it is made for."""
+        return CoreConfig(**self.config)
+
+
+def pack_input(program: Program, x: np.ndarray) -> tuple[int, bytes]:
+    """First line of the input tensor and its bytes, padded to whole lines.
+
+    Raises
+    ------
+    ModelError
+        x has another type or number of values.
+    """
+    place = program.input
+    if x.dtype != np.int8 or x.shape not in (place.shape, place.shape[1:]):
+        raise ModelError(f"input must be int8 of shape {list(place.shape)}, not {x.dtype} of "
+                         f"shape {list(x.shape)}; convert the input file")
+    pixels = np.zeros((place.pixels, place.pixel_bytes), np.int8)
+    pixels[:, :place.channels] = x.reshape(place.pixels, place.channels)
+    data = pixels.tobytes()
+    return place.line, data.ljust(align_up(len(data), program.config["V"]), b"\0")
+
+
+def unpack_tensor(place: Placement, data: bytes) -> np.ndarray:
+    """A tensor as int8 in the graph's shape, from the memory's bytes at its first line."""
+    pixels = np.frombuffer(data, np.int8, place.size).reshape(place.pixels, place.pixel_bytes)
+    return pixels[:, :place.channels].reshape(place.shape).copy()
+
+
+def save(program: Program, path) -> None:
+    """Write a program to one file; an interrupted write leaves none."""
+    values = asdict(program)
+    values["sections"] = [[s.space, s.offset, len(s.data)] for s in program.sections]
+    text = json.dumps(values, separators=(",", ":")).encode()
+    body = text + b"".join(section.data for section in program.sections)
+    head = (PROGRAM_VERSION, program.config_hash)
+    crc = zlib.crc32(body, zlib.crc32(struct.pack("<3I", *head, len(text))))
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(HEAD.pack(MAGIC, *head, crc, len(text)) + body)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path) -> Program:
+    """Read a program.
+
+    Raises
+    ------
+    ModelError
+        The file is unreadable, damaged or of another version.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path.name!r} must be a readable file, not {error.strerror!r}; "
+                         f"check the path") from None
+    if len(raw) < HEAD.size or raw[:8] != MAGIC:
+        raise ModelError(f"{path.name!r} must start with {MAGIC.decode()}, not {raw[:8]!r}; "
+                         f"give a program that compile wrote")
+    _, version, config_hash, crc, length = HEAD.unpack_from(raw)
+    if version != PROGRAM_VERSION:
+        raise ModelError(f"{path.name!r} version must be {PROGRAM_VERSION}, not {version}; {AGAIN}")
+    body = raw[HEAD.size:]
+    found = zlib.crc32(body, zlib.crc32(struct.pack("<3I", version, config_hash, length)))
+    if found != crc:
+        raise ModelError(f"{path.name!r} CRC-32 must be {crc:08x}, not {found:08x}; {AGAIN}")
+    try:
+        return _parse(body, length, config_hash)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path.name!r} metadata must be complete, not {reason!r}; "
+                         f"{AGAIN}") from None
+
+
+def _parse(body, length, config_hash):
+    values = json.loads(body[:length])
+    sections, position = [], length
+    for space, offset, size in values["sections"]:
+        sections.append(Section(space=Space(space), offset=offset,
+                                data=body[position:position + size]))
+        position += size
+    layers = tuple(_layer(layer) for layer in values["layers"])
+    return Program(**values | {
+        "sections": tuple(sections), "layers": layers, "config_hash": config_hash,
+        "input": _placement(values["input"]), "output": _placement(values["output"]),
+        "host": tuple(values["host"])})
+
+
+def _placement(values):
+    return Placement(**values | {"shape": tuple(values["shape"])})
+
+
+def _layer(values):
+    return LayerInfo(**values | {
+        "output": _placement(values["output"]), "tensors": tuple(values["tensors"]),
+        "fused": tuple(values["fused"])})
