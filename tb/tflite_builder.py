@@ -50,7 +50,7 @@ class Net:
         Of the input; random if None.
     dtype : str
         Of the input; "float32" and "uint8" want `quantize` next.
-    seed : int or sequence of int
+    seed : int or tuple of int
         Of the generator behind every value that is not given.
 
     Attributes
@@ -61,7 +61,8 @@ class Net:
         Tensor the file names as output; ``here`` if None.
     """
 
-    def __init__(self, shape, scale=None, zero_point=None, *, dtype="int8", seed=0):
+    def __init__(self, shape, scale=None, zero_point=None, *, dtype="int8",
+                 seed: int | tuple[int, ...] = 0):
         self.rng = np.random.default_rng(seed)
         self.tensors: list[_Tensor] = []
         self.operators: list[_Operator] = []
@@ -215,10 +216,10 @@ class Net:
                          * np.mean(np.square(w.data, dtype=np.float64)) + 1)
         if bias is True:
             bias = self.rng.normal(0, spread / 3, channels).round()
-        inputs = [self.here, weights, -1]
+        inputs = [self.here, weights]
         products = (source.scale * w.scale).astype(np.float32)
         if bias is not False:
-            inputs[2] = self.constant(np.asarray(bias).astype(np.int32), products)
+            inputs.append(self.constant(np.asarray(bias).astype(np.int32), products))
         if scale is None:
             scale = float(products.max() * spread / 50)
         out = self.tensor((1, *size, channels), scale, zero_point)

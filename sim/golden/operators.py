@@ -125,8 +125,9 @@ def _clamp(op, out, y):
 def _windows(op, x, kernel, fill):
     """A view [N, OH, OW, C, rows, cols] of all windows; padding holds fill."""
     rows, cols = ((size - 1) * step + 1 for size, step in zip(kernel, op.dilation, strict=True))
-    if any(sum(op.padding, ())):
-        x = np.pad(x, ((0, 0), *op.padding, (0, 0)), constant_values=fill)
+    vertical, horizontal = op.padding
+    if any(vertical + horizontal):
+        x = np.pad(x, ((0, 0), vertical, horizontal, (0, 0)), constant_values=fill)
     view = np.lib.stride_tricks.sliding_window_view(x, (rows, cols), axis=(1, 2))
     return view[:, ::op.stride[0], ::op.stride[1], :, ::op.dilation[0], ::op.dilation[1]]
 

@@ -1,0 +1,135 @@
+"""Random single operators: the golden model against TFLM, byte for byte."""
+
+import numpy as np
+import pytest
+
+from models.tflite_reader import parse
+from sim.golden import run
+from tb.tflite_builder import Net
+from tb.tflm import run_tflm
+
+ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+NETS_PER_OPERATOR = 80
+IMAGES = 5
+
+
+class Draw:
+    """Random but reproducible choices for one network."""
+
+    def __init__(self, kind, seed):
+        self.rng = np.random.default_rng([seed, *kind.encode()])
+        self.size = self.between(1, 12), self.between(1, 12)
+        self.kernel = self.between(1, 5), self.between(1, 5)
+        self.stride = self.between(1, 4), self.between(1, 4)
+        self.dilation = self.between(1, 3), self.between(1, 3)
+        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        fits = reach[0] <= self.size[0] and reach[1] <= self.size[1]
+        self.padding = "VALID" if fits and self.rng.random() < 0.5 else "SAME"
+        self.activation = ACTIVATIONS[seed % len(ACTIVATIONS)]
+        self.net = Net((1, *self.size, self.between(1, 9)), zero_point=self.zero_point(),
+                       seed=(seed, *kind.encode()))
+
+    def between(self, low, high):
+        return int(self.rng.integers(low, high))
+
+    def zero_point(self):
+        """Both ends of int8 as often as everything between."""
+        return int(self.rng.choice([-128, 127, 0, self.between(-128, 128)]))
+
+    def sometimes(self, low, high):
+        """None, or 10 to a power in the range: far from what the builder would choose."""
+        return float(10 ** self.rng.uniform(low, high)) if self.rng.random() < 0.25 else None
+
+    @property
+    def window(self):
+        return {"kernel": self.kernel, "stride": self.stride, "padding": self.padding,
+                "activation": self.activation}
+
+    @property
+    def scales(self):
+        return {"scale": self.sometimes(-4, 3), "weight_scale": self.sometimes(-4, 0),
+                "zero_point": self.zero_point(), "bias": self.between(0, 4) > 0}
+
+
+def conv(d):
+    return d.net.conv(d.between(1, 9), dilation=d.dilation, **d.window, **d.scales)
+
+
+def depthwise(d):
+    return d.net.depthwise(multiplier=d.between(1, 4), dilation=d.dilation, **d.window, **d.scales)
+
+
+def fully_connected(d):
+    return d.net.fully_connected(d.between(1, 30), activation=d.activation, **d.scales)
+
+
+def fully_connected_per_channel(d):
+    count = d.between(1, 30)
+    return d.net.fully_connected(count, activation=d.activation, zero_point=d.zero_point(),
+                                 weight_scale=d.rng.uniform(0.001, 0.02, count))
+
+
+def add(d):
+    first = d.net.here
+    d.net.conv(d.net.shape[3], (1, 1), zero_point=d.zero_point(),
+               scale=float(10 ** d.rng.uniform(-4, 2)))
+    return d.net.add(first, activation=d.activation, zero_point=d.zero_point(),
+                     scale=d.sometimes(-2, 3))
+
+
+def add_constant(d):
+    data = d.rng.integers(-128, 128, (1, 1, 1, d.net.shape[3])).astype(np.int8)
+    constant = d.net.constant(data, 0.02)
+    return d.net.add(constant, activation=d.activation, zero_point=d.zero_point())
+
+
+def average_pool(d):
+    return d.net.average_pool(**d.window)
+
+
+def max_pool(d):
+    return d.net.max_pool(**d.window)
+
+
+def reshape(d):
+    return d.net.reshape()
+
+
+def softmax(d):
+    net = Net((1, d.between(2, 60)), scale=float(10 ** d.rng.uniform(-3, 0.5)),
+              zero_point=d.zero_point())
+    return net.softmax(beta=float(d.rng.choice([0.1, 0.5, 1.0, 2.0])))
+
+
+def extreme(d):
+    """Biases that overflow the sum, right shifts beyond 31, left shifts that wrap."""
+    ends = [-2**31, 2**31 - 1, 2**30, -2**30, d.between(-2**31, 2**31), 1, -1]
+    scale, weight_scale = 0.05, 2.0 ** d.rng.uniform(-30, -2)
+    kind = ("conv", "depthwise", "fully_connected")[d.between(0, 3)]
+    net = Net((1, 3, 3, d.between(1, 9)), scale=scale, zero_point=d.zero_point())
+    channels = net.shape[3] if kind == "depthwise" else d.between(1, 9)
+    highest = 19 if kind == "fully_connected" else 29  # TFLM refuses more, for its bias's scale
+    shift = d.rng.uniform(*((-40, highest), (-28, -20))[d.between(0, 2)])
+    fields = {"bias": d.rng.choice(ends, channels), "weight_scale": weight_scale,
+              "scale": scale * weight_scale / 2.0 ** shift}
+    args = () if kind == "depthwise" else (channels,)
+    return getattr(net, kind)(*args, zero_point=d.zero_point(), **fields)
+
+
+@pytest.mark.parametrize("make", [conv, depthwise, fully_connected, fully_connected_per_channel,
+                                  add, add_constant, average_pool, max_pool, reshape, softmax,
+                                  extreme], ids=lambda make: make.__name__)
+def test_golden_equals_tflm_for_any(make, tflite_micro):
+    different_values = 0
+    for seed in range(NETS_PER_OPERATOR):
+        draw = Draw(make.__name__, seed)
+        data = make(draw).bytes()
+        graph = parse(data)
+        shape = (IMAGES, *graph.tensors[graph.input].shape[1:])
+        x = np.clip(draw.rng.normal(0, draw.rng.uniform(2, 200), shape), -128, 127).astype(np.int8)
+        x[0], x[1] = -128, 127
+        got = run(graph, x)[graph.output]
+        expect = run_tflm(tflite_micro, data, x)
+        assert np.array_equal(got, expect.reshape(got.shape)), (seed, graph)
+        different_values += len(np.unique(got))
+    assert different_values > 4 * NETS_PER_OPERATOR  # not all of it was saturated
