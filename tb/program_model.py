@@ -1,0 +1,261 @@
+"""An interpreter of programs in numpy that does what docs/core.md says: the oracle of lowering.
+
+It knows the descriptor's fields and the memories, and nothing of the compiler.
+"""
+
+import numpy as np
+
+from gen.image import Program, pack_input, unpack_tensor
+from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
+from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, decode
+
+COUNTER_FILL = 0xA5  # what the model writes where the core writes counters
+
+
+class Machine:
+    """The memories of a core, filled with garbage, and what descriptors do to them."""
+
+    def __init__(self, config: CoreConfig, seed: int = 0):
+        random = np.random.default_rng(seed)
+        self.config = config
+        sizes = {Space.ACT: config.act_lines * config.V,
+                 Space.WEIGHT: config.weight_rows * config.row_bytes,
+                 Space.PARAM: config.param_groups * config.C * 16, Space.TABLE: 1024}
+        self.memory = {space: random.integers(0, 256, size, np.uint8)
+                       for space, size in sizes.items()}
+
+    def write(self, space: int, byte: int, data: bytes):
+        """Host write."""
+        memory = self.memory[Space(space)]
+        _require(0 <= byte and byte + len(data) <= len(memory), f"{Space(space).name} write",
+                 byte, len(data))
+        memory[byte:byte + len(data)] = np.frombuffer(data, np.uint8)
+
+    def read(self, line: int, size: int) -> bytes:
+        """Host read of the activation memory."""
+        return self.memory[Space.ACT][line * self.config.V:line * self.config.V + size].tobytes()
+
+    def run(self, program_line: int, after=None) -> int:
+        """Run the program at a line; ``after(index)`` is called when a descriptor has ended."""
+        config, act = self.config, self.memory[Space.ACT]
+        start = program_line * config.V
+        header = act[start:start + 16].view("<u4")
+        assert header[:3].tolist() == [MAGIC, PROGRAM_VERSION, config.hash], "header"
+        slot = start + align_up(16, config.V)
+        for index in range(int(header[3]) + 1):
+            words = act[slot:slot + 4 * DESCRIPTOR_WORDS].view("<u4").tolist()
+            d = decode(words)
+            if d["op"] == Opcode.END:
+                assert index == header[3], "END before the header's count"
+                return index
+            self._execute(d)
+            counters = slot + align_up(64, config.V)
+            act[counters:counters + 16] = COUNTER_FILL
+            if after:
+                after(index)
+            slot += slot_bytes(config)
+        raise AssertionError("END must follow the last descriptor")
+
+    def _execute(self, d):
+        {Opcode.LOAD: self._load, Opcode.CONV: self._conv, Opcode.CHANNEL: self._channel,
+         Opcode.MAX: self._max, Opcode.ADD: self._add}[Opcode(d["op"])](d)
+
+    # --- operations ----------------------------------------------------------------------------
+    def _load(self, d):
+        config, space = self.config, Space(d["zero_point"])
+        unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: 16 * config.C, Space.TABLE: 4}[space]
+        size = d["groups"] * config.V
+        source = d["res_base"] * config.V
+        _require(size > 0 and source + size <= len(self.memory[Space.ACT]), "LOAD source", source,
+                 size)
+        self.write(space, d["out_base"] * unit, self.memory[Space.ACT][source:source + size]
+                   .tobytes())
+
+    def _conv(self, d):
+        config = self.config
+        patches, read = self._patches(d, 0)
+        size = patches.shape[1]
+        assert d["chunked"] or size <= config.patch_lines * config.V, "patch exceeds its buffer"
+        rows = -(-size // config.L)
+        assert d["group_rows"] == rows, "group_rows must cover the patch"
+        wide = np.zeros((len(patches), rows * config.L), np.int64)
+        wide[:, :size] = self._operands(d, patches)
+        weights = self._weights(d["w_base"], d["groups"] * rows)
+        # bytes after a patch's last one may be anything: their weights must be zero
+        tail = weights.reshape(d["groups"], rows * config.L, config.C)
+        assert not tail[:, size:].any(), "weights behind the patch must be zero"
+        psum = np.einsum("pk,gkc->pgc", wide.astype(np.float64), tail.astype(np.float64),
+                         optimize=True)
+        self._drain(d, psum.astype(np.int64), read)
+
+    def _channel(self, d):
+        config = self.config
+        total, reads = [], []
+        for g in range(d["groups"]):
+            patches, read = self._patches(d, g // config.groups_per_line * config.V)
+            count = patches.shape[1] // config.V
+            assert d["segment_bytes"] == config.V and d["group_rows"] == count
+            assert d["chunked"] or count <= config.patch_lines, "patch exceeds its buffer"
+            first = g % config.groups_per_line * config.C
+            values = patches.reshape(len(patches), count, config.V)[..., first:first + config.C]
+            if d["hold"]:
+                weights = np.repeat(self._weights(d["w_base"], 1), count, axis=0)
+            else:
+                weights = self._weights(d["w_base"] + g * count, count)
+            assert not weights[:, 1:].any(), "other lanes' weights must be zero"
+            total.append((self._operands(d, values) * weights[None, :, 0]).sum(axis=1))
+            reads.append(read)
+        self._drain(d, np.stack(total, axis=1), np.concatenate(reads))
+
+    def _max(self, d):
+        config = self.config
+        total, reads = [], []
+        for g in range(d["groups"]):
+            patches, read = self._patches(d, g // config.groups_per_line * config.V)
+            count = patches.shape[1] // config.V
+            assert d["segment_bytes"] == config.V
+            assert d["chunked"] or count <= config.patch_lines, "patch exceeds its buffer"
+            first = g % config.groups_per_line * config.C
+            lines = patches.reshape(len(patches), count, config.V)
+            total.append(lines[..., first:first + config.C].max(axis=1))
+            reads.append(read)
+        best = np.stack(total, axis=1).astype(np.int64)
+        self._store(d, self._sum(d, (best - d["z_other"]) << 19), np.concatenate(reads))
+
+    def _add(self, d):
+        first = self._tensor(d, d["a_base"])
+        self._store(d, self._residual(d, first), self._lines(d, d["a_base"]), itself=True)
+
+    # --- the feeder ----------------------------------------------------------------------------
+    def _patches(self, d, shift):
+        """Patches of all pixels as int64 [pixels, bytes], and the addresses that were read."""
+        config, align = self.config, self.config.align
+        for name in ("in_start", "x_start", "x_step", "row_bytes", "y_step", "segment_bytes",
+                     "segment_pitch"):
+            single = {"x_step": d["out_w"] == 1, "y_step": d["out_h"] == 1,
+                      "row_bytes": d["out_h"] * d["kernel_h"] == 1}
+            assert d[name] % align == 0 or single.get(name), f"{name} {d[name]} breaks align"
+        assert min(d["out_w"], d["out_h"], d["groups"], d["kernel_h"], d["segments"],
+                   d["segment_bytes"], d["in_h"], d["row_bytes"]) > 0, "zero field"
+        self._check_split(d)
+        y, x, ky, s, b = np.ix_(*map(np.arange, (d["out_h"], d["out_w"], d["kernel_h"],
+                                                 d["segments"], d["segment_bytes"])))
+        column = d["x_start"] + x * d["x_step"] + s * d["segment_pitch"] + b
+        row = d["y_start"] + y * d["stride_h"] + ky
+        inside = (column >= 0) & (column < d["row_bytes"]) & (row >= 0) & (row < d["in_h"])
+        address = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"] + column + shift
+        used = address[inside]
+        act = self.memory[Space.ACT]
+        if used.size:
+            _require(used.min() >= 0 and used.max() < len(act), "feeder", int(used.min()),
+                     int(used.max()))
+        values = act.view(np.int8)[np.where(inside, address, 0)].astype(np.int64)
+        patches = np.where(inside, values, d["fill"])
+        return patches.reshape(d["out_h"] * d["out_w"], -1), np.unique(used // config.V)
+
+    def _check_split(self, d):
+        assert d["split"] < 2 and (d["split"] or d["out_w"] >= self.config.P or d["out_h"] == 1)
+
+    def _operands(self, d, values):
+        return values + 128 if self.config.narrow else values - d["offset"]
+
+    def _weights(self, row, rows):
+        """Rows as [rows, L, C]."""
+        config = self.config
+        _require(row >= 0 and row + rows <= config.weight_rows, "weights", row, rows)
+        data = self.memory[Space.WEIGHT][row * config.row_bytes:(row + rows) * config.row_bytes]
+        return data.view(np.int8).reshape(rows, config.L, config.C).astype(np.int64)
+
+    # --- the drain -----------------------------------------------------------------------------
+    def _drain(self, d, psum, read):
+        """Sums of all lanes [pixels, groups, C] to bytes in memory."""
+        groups = np.zeros(d["groups"], int) if d["uniform"] else np.arange(d["groups"])
+        params = self._params(d["param_base"] + groups)
+        out = np.clip(_requantize(psum, params) + d["zero_point"], d["low"], d["high"])
+        if d["add"]:
+            out = self._residual(d, out)
+        self._store(d, out, read)
+
+    def _residual(self, d, c):
+        r = self._tensor(d, d["res_base"])
+        looked, other = (c, r) if d["table_first"] else (r, c)
+        table = self.memory[Space.TABLE].view("<i4").astype(np.int64)
+        return self._sum(d, table[looked & 255] + ((other - d["z_other"]) << 19))
+
+    def _sum(self, d, v):
+        params = self._params(np.full(d["groups"], d["add_param"]))
+        return np.clip(_requantize(v, params) + d["add_zero_point"], d["add_low"], d["add_high"])
+
+    def _params(self, groups):
+        """{shift, bias, multiplier} of groups, each [groups, C]."""
+        config = self.config
+        _require(groups.max() < config.param_groups, "parameters", int(groups.max()), 1)
+        words = self.memory[Space.PARAM].view("<u4").reshape(config.param_groups, config.C, 4)
+        words = words[groups].astype(np.int64)
+        return words[..., 0] & 31, words[..., 1], words[..., 2]
+
+    def _lines(self, d, base):
+        """Line of every pixel and group, [pixels, groups]."""
+        y, x, g = np.ix_(*map(np.arange, (d["out_h"], d["out_w"], d["groups"])))
+        lines = base + y * d["out_row"] + x * d["out_pitch"] + g // self.config.groups_per_line
+        _require(lines.max() < self.config.act_lines, "lines", int(lines.max()), 1)
+        return lines.reshape(-1, d["groups"])
+
+    def _bytes(self, d, base):
+        c = self.config.C
+        part = np.arange(d["groups"]) % self.config.groups_per_line * c
+        start = self._lines(d, base) * self.config.V + part
+        return start[..., None] + np.arange(c)
+
+    def _tensor(self, d, base):
+        return self.memory[Space.ACT].view(np.int8)[self._bytes(d, base)].astype(np.int64)
+
+    def _store(self, d, out, read, itself=False):
+        """Write outputs; what the step reads must not lie where it writes."""
+        self._check_split(d)
+        address = self._bytes(d, d["out_base"])
+        assert np.unique(address).size == address.size, "outputs overlap"
+        lines = np.unique(self._lines(d, d["out_base"]))
+        assert not np.intersect1d(lines, read).size, "output overwrites its input"
+        if (d["add"] or itself) and d["res_base"] != d["out_base"]:
+            assert not np.intersect1d(lines, self._lines(d, d["res_base"])).size, "shifted residual"
+        assert out.min() >= -128 and out.max() <= 127
+        self.memory[Space.ACT].view(np.int8)[address] = out.reshape(address.shape)
+
+
+def run_program(program: Program, x: np.ndarray, seed: int = 0) -> dict[int, np.ndarray]:
+    """Every tensor that the program computes for one input, read when its layer has ended."""
+    machine = Machine(program.core_config, seed)
+    for section in program.sections:
+        machine.write(section.space, 4 * section.offset, section.data)
+    line, data = pack_input(program, x)
+    machine.write(Space.ACT, line * machine.config.V, data)
+    found = {}
+    ends = {layer.first + layer.count - 1: layer for layer in program.layers}
+
+    def after(index):
+        if index in ends:
+            place = ends[index].output
+            found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
+
+    assert machine.run(program.program_line, after) == program.descriptors
+    place = program.output
+    found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
+    return found
+
+
+def _requantize(acc, params):
+    """Bias, multiplier and rounding right shift, as docs/core.md has them."""
+    shift, bias, multiplier = params
+    total = _wrap(acc + bias)
+    high = _wrap((total * multiplier + (1 << 30)) >> 31)
+    half = np.where(shift > 0, (1 << np.maximum(shift, 1) - 1) - (high < 0), 0)
+    return (high + half) >> shift
+
+
+def _wrap(values):
+    return (values + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _require(condition, what, start, size):
+    assert condition, f"{what} leaves its memory: {start}, {size}"
