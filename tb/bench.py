@@ -16,6 +16,7 @@ from cocotb_tools.check_results import get_results
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_MODELS = ROOT / "hw" / "cells" / "models"
+CLOCK_PERIOD = 1e-6
 PARAMETERS = "SYSTOLITH_PARAMETERS"
 MAKEFLAGS = ("CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
              "CFG_LDLIBS_THREADS=-pthread OPT_FAST=-O1 OPT_SLOW=-O0")
@@ -119,11 +120,11 @@ def simulate(component, process, *, cycles: int = 10_000, vcd=None):
         Where to write waveforms.
     """
     async def watchdog(ctx):
-        await ctx.tick().repeat(cycles)
+        await ctx.delay(cycles * CLOCK_PERIOD)
         raise TimeoutError(f"the testbench did not end within {cycles} cycles")
 
     sim = Simulator(component)
-    sim.add_clock(1e-6)
+    sim.add_clock(CLOCK_PERIOD)
     sim.add_testbench(process)
     sim.add_testbench(watchdog, background=True)
     with sim.write_vcd(str(vcd)) if vcd else contextlib.nullcontext():
