@@ -1,44 +1,16 @@
 """From a graph to a program: support, lowering, pages, placement, image."""
 
-from dataclasses import dataclass
-
-from gen.allocate import Placed, find_buffers, place
+from gen.draft import Draft, draft, require_fit
+from gen.fit import fit_memories
 from gen.image import LayerInfo, Placement, Program, Section
-from gen.lower import lower
-from gen.lower.steps import Lowered, Storage
-from gen.pages import Command, Plan, groups_needed, make_plan, rows_needed
-from gen.support import require_supported
-from gen.targets import FitError, Target
-from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
+from gen.lower.steps import Storage
+from gen.pages import Command, groups_needed, rows_needed
+from gen.targets import Target
+from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
 from models.graph import Graph, ModelError
 
 PROGRAM_LINE = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """A network laid out for a configuration, whether or not it fits.
-
-    Parameters
-    ----------
-    lowered : Lowered
-    plan : Plan
-    placed : Placed
-    program_lines, home_lines : int
-        Lines of the header and descriptors, and of the homes of paged constants.
-    """
-
-    lowered: Lowered
-    plan: Plan
-    placed: Placed
-    program_lines: int
-    home_lines: int
-
-    @property
-    def lines(self) -> int:
-        """Lines of the activation memory that all of it takes."""
-        return self.program_lines + self.home_lines + self.placed.lines
 
 
 def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
@@ -60,43 +32,10 @@ def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
         The network exceeds the target's memories.
     """
     if fit:
-        from gen.fit import fit_memories
         target = fit_memories(target, graph)
     found = draft(graph, target.config)
     require_fit(graph, found, target)
     return build(graph, found, target)
-
-
-def draft(graph: Graph, config: CoreConfig) -> Draft:
-    """Lay a network out; the activation memory may be too small for it."""
-    require_supported(graph, config)
-    lowered = lower(graph, config)
-    plan = make_plan(lowered.layers, config)
-    placed = place(find_buffers(lowered, graph.input, config))
-    size = align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)
-    return Draft(lowered=lowered, plan=plan, placed=placed, program_lines=size // config.V,
-                 home_lines=sum(map(len, plan.homes)) // config.V)
-
-
-def require_fit(graph: Graph, found: Draft, target: Target):
-    """Raise FitError unless the activation memory holds a draft."""
-    config, v = target.config, target.config.V
-    if found.lines <= config.act_lines:
-        return
-    layers = found.lowered.layers
-    rows, groups = rows_needed(layers, config), groups_needed(layers, config)
-    text = (f"{graph.name} does not fit {target.name}: the activation memory must hold "
-            f"{found.lines * v} bytes (activations {found.placed.lines * v}, descriptors "
-            f"{found.program_lines * v}")
-    if found.home_lines:
-        text += f", paged weights, parameters and tables {found.home_lines * v}"
-    text += f"), not {config.act_lines * v}"
-    if rows > config.weight_rows:
-        text += (f", as weights need {rows * config.row_bytes} bytes of the "
-                 f"{config.weight_rows * config.row_bytes} in the weight banks")
-    if groups > config.param_groups:
-        text += f" and parameters {groups} of {config.param_groups} groups"
-    raise FitError(f"{text}; use --fit or a larger target")
 
 
 def build(graph: Graph, found: Draft, target: Target) -> Program:

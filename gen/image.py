@@ -14,7 +14,7 @@ from hw.layout import Space
 from models.graph import ModelError
 
 MAGIC = b"SYSTPROG"
-HEAD = struct.Struct("<8s4I")  # magic, version, configuration hash, CRC-32 of the rest, metadata bytes
+HEAD = struct.Struct("<8s4I")  # magic, version, configuration hash, CRC-32, metadata bytes
 AGAIN = "compile the model again"
 
 

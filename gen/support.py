@@ -2,8 +2,18 @@
 
 from dataclasses import dataclass
 
-from hw.config import CoreConfig
-from models.graph import Graph, ModelError
+from gen.lower.arith import pool_ratio, quantize_ratio
+from gen.lower.network import CORE, FREE, WINDOWED, split_host
+from gen.lower.pool import spans
+from gen.lower.tensors import pixel_shape
+from hw.config import CoreConfig, align_up
+from models.graph import Graph, ModelError, Op
+
+MOST_KERNEL = 255        # kernel_h, segments and stride_h have 8 bits
+MOST_PAD = 128           # y_start has 8 bits and a sign
+MOST_ROW_BYTES = 65535   # row_bytes, segment_bytes and x_step have 16 bits
+MOST_SIDE = 65535        # out_w, out_h and in_h have 16 bits
+QUANTIZE = "quantize with a representative dataset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +42,134 @@ class Verdict:
     reason: str = ""
 
 
+def check(graph: Graph, config: CoreConfig) -> list[Verdict]:
+    """A verdict for every operator, in order."""
+    _, host = split_host(graph)
+    verdicts = []
+    for op in graph.ops:
+        where, reason = "core", ""
+        if op.name in host:
+            where, reason = "host", "last operator"
+        elif op.kind in FREE:
+            reason = "free: the same bytes"
+        try:
+            if where == "core":
+                _check_op(graph, op, config)
+        except ModelError as error:
+            where, reason = "unsupported", str(error)
+        verdicts.append(Verdict(op=op.name, kind=op.kind, where=where, reason=reason,
+                                shape=graph.tensors[op.outputs[0]].shape, macs=graph.macs(op)))
+    return verdicts
+
+
 def require_supported(graph: Graph, config: CoreConfig):
-    """Raise ModelError for the first operator that does not run anywhere."""
+    """Raise ModelError for the first operator that runs neither on the core nor on the host."""
+    for verdict in check(graph, config):
+        if verdict.where == "unsupported":
+            raise ModelError(verdict.reason)
+
+
+def _check_op(graph, op, config):
+    """Every rule that one operator must obey for the core."""
+    if op.kind == "SOFTMAX":
+        raise ModelError(f"{op.name} must be the last operator (it runs on the host), not in the "
+                         f"middle; remove it or cut the network there")
+    if op.kind in ("QUANTIZE", "DEQUANTIZE"):
+        raise ModelError(f"{op.name} must stand at an end of the network, not in the middle; "
+                         f"quantize the whole network with one set of scales")
+    if op.kind not in CORE + FREE:
+        raise ModelError(f"{op.name} kind must be one of {', '.join(CORE + FREE)}, not "
+                         f"{op.kind!r}, which is not supported yet; replace the operator")
+    activations = [i for i in op.inputs if i >= 0 and graph.tensors[i].data is None]
+    data = 2 if op.kind == "ADD" else 1
+    if len(activations) != data or set(activations) != set(op.inputs[:data]):
+        raise ModelError(f"{op.name} inputs must be {data} computed tensors, not "
+                         f"{len(activations)}; fold or remove constant operands")
+    for i in (*activations, *op.outputs):
+        _check_tensor(op, graph.tensors[i])
+    if op.kind in WINDOWED:
+        _check_ratios(graph, op)
+    {"CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense, "ADD": _check_add,
+     "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
+     "RESHAPE": lambda *_: None}[op.kind](graph, op, config)
+
+
+def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
+    if not holds:
+        raise ModelError(f"{op.name} {what} must be {rule}, not {value!r}; {remedy}")
+
+
+def _check_tensor(op, tensor):
+    _rule(op, "tensors", "int8", tensor.dtype == "int8", tensor.dtype,
+          "quantize the network to int8")
+    batch = tensor.shape[0] if len(tensor.shape) == 4 else 1
+    _rule(op, "batch", "1", batch == 1, batch, "export the model for batch 1")
+
+
+def _check_ratios(graph, op):
+    x, weights, y = (graph.tensors[i] for i in (*op.inputs[:2], *op.outputs))
+    worst = max(x.scale[0] * scale / y.scale[0] for scale in weights.scale)
+    _rule(op, "scale ratio", "below 2", quantize_ratio(worst)[1] <= 1, worst, QUANTIZE)
+
+
+def _check_conv(graph, op, config):
+    weights = graph.tensors[op.inputs[1]]
+    _rule(op, "dilation", "(1, 1)", op.dilation == (1, 1), op.dilation,
+          "train the network without dilation")
+    _check_window(graph, op, weights.shape[1:3], config)
+
+
+def _check_dense(graph, op, config):
+    x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
+    depth = weights.shape[1]
+    _rule(op, "inputs", f"at most {MOST_ROW_BYTES}", depth <= MOST_ROW_BYTES, depth,
+          "split the layer")
+    _rule(op, "input shape", f"one vector or rows of {depth}", depth in (x.size, x.shape[-1]),
+          x.shape, "flatten before the layer")
+
+
+def _check_add(graph, op, _config):
+    a, b, y = (graph.tensors[i] for i in (*op.inputs[:2], *op.outputs))
+    _rule(op, "operands", f"alike, both {list(y.shape)}", a.shape == b.shape == y.shape,
+          (a.shape, b.shape), "avoid broadcasting")
+    _rule(op, "pixels", f"at most {MOST_SIDE}", y.size // y.shape[-1] <= MOST_SIDE,
+          y.size // y.shape[-1], "reduce the image")
+    ratio = 2 * max(a.scale[0], b.scale[0]) / ((1 << 20) * y.scale[0])
+    _rule(op, "scale ratio", "below 2", quantize_ratio(ratio)[1] <= 1, ratio, QUANTIZE)
+
+
+def _check_pool(graph, op, config):
+    _check_window(graph, op, op.kernel, config)
+    if op.kind == "AVERAGE_POOL_2D":
+        x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+        sides = [{size for *_, size in spans(op.kernel[i], op.stride[i], op.padding[i][0],
+                                             x.shape[1 + i], y.shape[1 + i])} for i in range(2)]
+        for count in sorted({rows * cols for rows in sides[0] for cols in sides[1]}):
+            try:
+                pool_ratio(count)
+            except ModelError as error:
+                raise ModelError(f"{op.name} {error}") from None
+
+
+def _check_window(graph, op, kernel, config):
+    """What the descriptor's fields of a window can hold."""
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    _rule(op, "kernel", f"at most {MOST_KERNEL} x {MOST_KERNEL}", max(kernel) <= MOST_KERNEL,
+          tuple(kernel), "use a smaller kernel")
+    _rule(op, "stride", f"at most {MOST_KERNEL}", max(op.stride) <= MOST_KERNEL, op.stride,
+          "use a smaller stride")
+    pads = (op.padding[0][0], op.padding[1][0])
+    _rule(op, "padding", f"at most {MOST_PAD}", max(pads) <= MOST_PAD, pads,
+          "pad less")
+    for tensor in (x, y):
+        height, width, channels = pixel_shape(tensor.shape)
+        row = width * align_up(channels, config.V)
+        _rule(op, "row of pixels", f"at most {MOST_ROW_BYTES} bytes", row <= MOST_ROW_BYTES, row,
+              "make the image narrower or take fewer channels")
+        _rule(op, "height", f"at most {MOST_SIDE}", height <= MOST_SIDE, height,
+              "make the image smaller")
+    reach = max(kernel[1], op.stride[1]) * align_up(x.shape[-1], config.V)
+    _rule(op, "window", f"at most {MOST_ROW_BYTES} bytes wide", reach <= MOST_ROW_BYTES, reach,
+          "use a smaller kernel or stride")
+    left = pads[1] * align_up(x.shape[-1], config.V)
+    _rule(op, "left padding", "at most 32768 bytes", left <= 32768, left, "pad less")

@@ -27,7 +27,7 @@ class Machine:
     def write(self, space: int, byte: int, data: bytes):
         """Host write."""
         memory = self.memory[Space(space)]
-        _require(0 <= byte and byte + len(data) <= len(memory), f"{Space(space).name} write",
+        _require(byte >= 0 and byte + len(data) <= len(memory), f"{Space(space).name} write",
                  byte, len(data))
         memory[byte:byte + len(data)] = np.frombuffer(data, np.uint8)
 

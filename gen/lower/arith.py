@@ -1,4 +1,4 @@
-"""The compiler's multiplier arithmetic: ratios to {multiplier, shift}, activation ranges, tables."""
+"""The compiler's multiplier arithmetic: ratios, activation ranges, tables."""
 
 import math
 from functools import cache

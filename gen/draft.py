@@ -1,0 +1,69 @@
+"""A network laid out for a configuration, before anyone knows whether it fits."""
+
+from dataclasses import dataclass
+
+from gen.allocate import Placed, find_buffers, place
+from gen.lower import lower
+from gen.lower.steps import Lowered
+from gen.pages import Plan, groups_needed, make_plan, rows_needed
+from gen.support import require_supported
+from gen.targets import FitError, Target
+from hw.config import CoreConfig, align_up, slot_bytes
+from models.graph import Graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A network laid out for a configuration, whether or not it fits.
+
+    Parameters
+    ----------
+    lowered : Lowered
+    plan : Plan
+    placed : Placed
+    program_lines, home_lines : int
+        Lines of the header and descriptors, and of the homes of paged constants.
+    """
+
+    lowered: Lowered
+    plan: Plan
+    placed: Placed
+    program_lines: int
+    home_lines: int
+
+    @property
+    def lines(self) -> int:
+        """Lines of the activation memory that all of it takes."""
+        return self.program_lines + self.home_lines + self.placed.lines
+
+
+def draft(graph: Graph, config: CoreConfig) -> Draft:
+    """Lay a network out; the activation memory may be too small for it."""
+    require_supported(graph, config)
+    lowered = lower(graph, config)
+    plan = make_plan(lowered.layers, config)
+    placed = place(find_buffers(lowered, graph.input, config))
+    size = align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)
+    return Draft(lowered=lowered, plan=plan, placed=placed, program_lines=size // config.V,
+                 home_lines=sum(map(len, plan.homes)) // config.V)
+
+
+def require_fit(graph: Graph, found: Draft, target: Target):
+    """Raise FitError unless the activation memory holds a draft."""
+    config, v = target.config, target.config.V
+    if found.lines <= config.act_lines:
+        return
+    layers = found.lowered.layers
+    rows, groups = rows_needed(layers, config), groups_needed(layers, config)
+    text = (f"{graph.name} does not fit {target.name}: the activation memory must hold "
+            f"{found.lines * v} bytes (activations {found.placed.lines * v}, descriptors "
+            f"{found.program_lines * v}")
+    if found.home_lines:
+        text += f", paged weights, parameters and tables {found.home_lines * v}"
+    text += f"), not {config.act_lines * v}"
+    if rows > config.weight_rows:
+        text += (f", as weights need {rows * config.row_bytes} bytes of the "
+                 f"{config.weight_rows * config.row_bytes} in the weight banks")
+    if groups > config.param_groups:
+        text += f" and parameters {groups} of {config.param_groups} groups"
+    raise FitError(f"{text}; use --fit or a larger target")

@@ -1,0 +1,101 @@
+"""Fit: divide a device's RAM blocks between weights and activations for one network."""
+
+from dataclasses import replace
+
+from gen.draft import Draft, draft, require_fit
+from gen.pages import groups_needed, rows_needed
+from gen.targets import FitError, Target
+from hw.cells.ram import blocks
+from hw.config import CoreConfig, align_up
+from models.graph import Graph
+
+MOST_LINES = 65536
+MOST_ROWS = 65536
+MOST_GROUPS = 4096
+
+
+def core_blocks(config: CoreConfig) -> dict[str, int]:
+    """RAM blocks of each memory of a core; the activations of an iCE40 are in SPRAM, 0 here."""
+    shared = "1r1w" if config.P == 1 else "rw"
+    step = {"plain": 1, "dp16kd": 512, "ice40": 256}[config.memory]
+    beats = align_up(config.param_groups * config.beats, step if config.P == 1 else 2 * step)
+    split, units, memory = config.shift_split, config.requant_units, config.memory
+    lane = 8 * config.V // config.L
+    spram = memory == "ice40"
+    return {
+        "activation": 0 if spram else blocks(memory, config.line_bits, config.act_lines, "rw",
+                                             config.groups_per_line),
+        "weights": config.L * blocks(memory, 8 * config.C, config.weight_rows, shared),
+        "patches": config.P * config.L * blocks(memory, lane,
+                                                align_up(2 * config.patch_lines, step), "1r1w"),
+        "parameters": units * (blocks(memory, 32 + split, beats, shared)
+                               + blocks(memory, 37 - split, beats, shared)),
+        "table": config.P * units * blocks(memory, 32, align_up(256, step), "1r1w"),
+    }
+
+
+def fit_memories(target: Target, graph: Graph) -> Target:
+    """The target with memory depths that suit a network; nothing else changes.
+
+    First with every weight resident, then with smaller and smaller weight banks through which
+    weights are paged from the activation memory.
+
+    Raises
+    ------
+    FitError
+        The device has too few RAM blocks; the text counts them.
+    """
+    config = target.config
+    layers = draft(graph, replace(config, act_lines=_deepest(config))).lowered.layers
+    needed = align_up(rows_needed(layers, config), config.weight_granule)
+    groups = _param_groups(config, groups_needed(layers, config))
+    tried = []
+    rows = needed
+    while rows >= config.weight_granule:
+        for count in sorted({groups, config.param_groups}, reverse=True):
+            found = _try(target, graph, min(rows, MOST_ROWS), count)
+            if isinstance(found, Target):
+                return found
+            tried.append(found)
+        rows = rows // config.weight_granule // 2 * config.weight_granule
+    best = min(tried, key=lambda item: item[0], default=(0, "it has no weights"))
+    raise FitError(f"{graph.name} does not fit {target.device} with any memory depths: "
+                   f"{best[1]}; use a larger device or a smaller network")
+
+
+def _try(target, graph, rows, groups):
+    """A target with these depths, or how many blocks it lacks and why it does not fit."""
+    config = replace(target.config, weight_rows=rows, param_groups=groups)
+    if config.memory != "ice40":
+        config = replace(config, act_lines=_deepest(config))
+    try:
+        found: Draft = draft(graph, config)
+        if config.memory == "ice40":
+            require_fit(graph, found, replace(target, config=config))
+    except FitError as error:
+        return 1 << 20, str(error)
+    if config.memory != "ice40":
+        lines = align_up(found.lines, config.act_granule)
+        if lines > MOST_LINES:
+            return 1 << 19, f"activations need {found.lines * config.V} bytes"
+        config = replace(config, act_lines=lines)
+    counts = core_blocks(config)
+    total = sum(counts.values())
+    if total > target.ram_blocks:
+        text = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        return total, f"it needs {total} RAM blocks ({text}), not {target.ram_blocks}"
+    return replace(target, config=config)
+
+
+def _param_groups(config, needed):
+    """At least ``needed`` and the configuration's groups, in whole RAM blocks where possible."""
+    step = {"plain": 16, "dp16kd": 512 * config.P, "ice40": 256}[config.memory]
+    depth = align_up(max(needed, config.param_groups) * config.beats, step)
+    return min(depth // config.beats, MOST_GROUPS)
+
+
+def _deepest(config: CoreConfig) -> int:
+    """The largest activation memory of a configuration's kind."""
+    if config.memory == "ice40":
+        return config.act_lines
+    return MOST_LINES // config.act_granule * config.act_granule
