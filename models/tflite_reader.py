@@ -45,18 +45,19 @@ def load(path) -> Graph:
         The file is unreadable, damaged, or no int8 network; always one line.
     """
     path = Path(path)
+    source = path.name if path.name.isprintable() else repr(path.name)
     try:
         require(path.is_file(), "path", "a file", str(path), "check the path")
         size = path.stat().st_size
         require(size <= MAX_FILE_BYTES, "size", f"at most {MAX_FILE_BYTES} bytes", size,
                 "check the path")
         data = path.read_bytes()
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from None
     except (OSError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise ModelError(f"{path.name!r}: {error}") from None
-        raise ModelError(f"{path.name!r}: path must be readable, not {str(error)!r}; "
+        raise ModelError(f"{source}: path must be readable, not {str(error)!r}; "
                          f"check the path") from None
-    return parse(data, path.stem, source=path.name)
+    return parse(data, path.stem, source=source)
 
 
 def parse(data: bytes, name: str = "model", *, source: str | None = None) -> Graph:

@@ -1,5 +1,7 @@
 """Random single operators: the golden model against TFLM, byte for byte."""
 
+from math import prod
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from tb.tflm import run_tflm
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 NETS_PER_OPERATOR = 80
 IMAGES = 5
+SOFTMAX_IMAGES = 150  # a table of floats differs from TFLM in one value of 50,000
 
 
 class Draw:
@@ -116,16 +119,32 @@ def extreme(d):
     return getattr(net, kind)(*args, zero_point=d.zero_point(), **fields)
 
 
+def boundary(d):
+    """Sums within 200 of where the output rounds to the next value: every bit of q counts."""
+    kind = ("conv", "depthwise", "fully_connected")[d.between(0, 3)]
+    scale, weight_scale = d.rng.uniform(0.01, 0.1, 2)
+    out_scale = scale * weight_scale * 2.0**d.rng.uniform(22, 23.9)
+    net = Net((1, 1, 1, 1 if kind == "fully_connected" else 200), scale=scale)
+    steps = (d.rng.integers(-100, 100, 200) + 0.5) * out_scale / (scale * weight_scale)
+    fields = {"bias": steps.round() + d.rng.integers(-200, 200, 200), "scale": out_scale,
+              "weight_scale": weight_scale, "zero_point": 0}
+    if kind == "depthwise":
+        return net.depthwise((1, 1), weights=np.zeros(200), **fields)
+    window = {} if kind == "fully_connected" else {"kernel": (1, 1)}
+    return getattr(net, kind)(200, weights=np.zeros(prod(net.shape) * 200), **window, **fields)
+
+
 @pytest.mark.parametrize("make", [conv, depthwise, fully_connected, fully_connected_per_channel,
                                   add, add_constant, average_pool, max_pool, reshape, softmax,
-                                  extreme], ids=lambda make: make.__name__)
+                                  extreme, boundary], ids=lambda make: make.__name__)
 def test_golden_equals_tflm_for_any(make, tflite_micro):
     different_values = 0
     for seed in range(NETS_PER_OPERATOR):
         draw = Draw(make.__name__, seed)
         data = make(draw).bytes()
         graph = parse(data)
-        shape = (IMAGES, *graph.tensors[graph.input].shape[1:])
+        images = SOFTMAX_IMAGES if make is softmax else IMAGES
+        shape = (images, *graph.tensors[graph.input].shape[1:])
         x = np.clip(draw.rng.normal(0, draw.rng.uniform(2, 200), shape), -128, 127).astype(np.int8)
         x[0], x[1] = -128, 127
         got = run(graph, x)[graph.output]
@@ -133,3 +152,16 @@ def test_golden_equals_tflm_for_any(make, tflite_micro):
         assert np.array_equal(got, expect.reshape(got.shape)), (seed, graph)
         different_values += len(np.unique(got))
     assert different_values > 4 * NETS_PER_OPERATOR  # not all of it was saturated
+
+
+def test_add_equals_tflm_for_every_pair_of_values(tflite_micro):
+    every = np.arange(-128, 128).astype(np.int8)
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        net = Net((1, 1, 256, 1), float(10 ** rng.uniform(-3, 0)), seed=seed)
+        other = net.tensor((1, 256, 1, 1), float(10 ** rng.uniform(-3, 0)), data=every[:, None])
+        data = net.add(other).bytes()
+        graph = parse(data)
+        x = every.reshape(1, 1, 256, 1)
+        got = run(graph, x)[graph.output]
+        assert np.array_equal(got, run_tflm(tflite_micro, data, x).reshape(got.shape)), seed

@@ -23,7 +23,7 @@ def conv_2d(op: Op, inputs, out: Tensor, x, weights, bias=None):
     n, height, width = patches.shape[:3]
     left = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, rows * cols * depth)
     acc = left @ weights.reshape(count, -1).T.astype(dtype)
-    return _requantize(op, _conv_ratios(inputs, out), out, acc.reshape(n, height, width, count),
+    return _requantize(op, _ratios(inputs, out), out, acc.reshape(n, height, width, count),
                        bias)
 
 
@@ -35,19 +35,14 @@ def depthwise_conv_2d(op: Op, inputs, out: Tensor, x, weights, bias=None):
     acc = np.zeros(windows.shape[:4], np.int32)
     for row, col in np.ndindex(rows, cols):
         acc += windows[..., row, col] * weights[0, row, col].astype(np.int32)
-    return _requantize(op, _conv_ratios(inputs, out), out, acc, bias)
+    return _requantize(op, _ratios(inputs, out), out, acc, bias)
 
 
 def fully_connected(op: Op, inputs, out: Tensor, x, weights, bias=None):
     """FULLY_CONNECTED over the last axis of the flattened input."""
     left = x.reshape(-1, weights.shape[1]).astype(np.float64) - inputs[0].zero_point
     acc = left @ weights.T.astype(np.float64)
-    s_in, s_out = inputs[0].scale[0], out.scale[0]
-    if len(inputs[1].scale) == 1:  # the reference rounds this product to float32
-        ratios = [float(np.float32(s_in) * np.float32(inputs[1].scale[0])) / s_out]
-    else:
-        ratios = _conv_ratios(inputs, out)
-    return _requantize(op, ratios, out, acc, bias)
+    return _requantize(op, _ratios(inputs, out), out, acc, bias)
 
 
 def add(op: Op, inputs, out: Tensor, a, b):
@@ -104,8 +99,12 @@ def _round(value):
     return int(np.copysign(np.floor(min(abs(float(value)), 2.0**20) + 0.5), value))
 
 
-def _conv_ratios(inputs, out):
-    """s_in * s_w[c] / s_out in double precision; Python floats hold the float32 scales."""
+def _ratios(inputs, out):
+    """s_in * s_w[c] / s_out in double precision; Python floats hold the float32 scales.
+
+    FULLY_CONNECTED too: its product is not rounded to float32 first. Sums beside a rounding
+    boundary tell the two apart (tb/test_golden_tflm.py, "boundary").
+    """
     return [inputs[0].scale[0] * scale / out.scale[0] for scale in inputs[1].scale]
 
 
