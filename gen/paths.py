@@ -1,9 +1,8 @@
 """Where generated things go, and how output folders are filled: whole or not at all."""
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,31 +26,20 @@ def work_folder(kind: str) -> Iterator[Path]:
 
 
 @contextmanager
-def output_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``target``; its files move there if all went well.
-
-    ``target`` may exist; files of other names in it stay as they are.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to; the file takes its place if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield scratch
-        target.mkdir(exist_ok=True)
-        for path in sorted(scratch.iterdir()):
-            path.replace(target / path.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that ``path`` holds all of it or is left as it was."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False,
-                                     encoding="utf-8") as file:
-        partial = Path(file.name)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.chmod(0o644)
+        yield partial
         partial.replace(path)
-    except BaseException:
+    finally:
         partial.unlink(missing_ok=True)
-        raise
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write text files into a folder, made if need be; each is whole or as it was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        with whole_file(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")

@@ -102,8 +102,8 @@ Configuration hash 0x{config.hash:08x}: {settings}.
 
 ## Host port
 Wishbone B4 classic, 32-bit data. `bus__adr` counts words: bits {config.space_bits + 2}..\
-{config.space_bits} are the space, bits {config.space_bits - 1}..0 the word within it. `bus__ack` or \
-`bus__err` answers every access; memories answer `err` while the core is busy.
+{config.space_bits} are the space, bits {config.space_bits - 1}..0 the word within it. `bus__ack` \
+or `bus__err` answers every access; memories answer `err` while the core is busy.
 
 {_address_map(config)}
 
@@ -116,9 +116,9 @@ Status error codes:
 
 ## Program
 A program starts on a line ({config.V} bytes) of the activation memory with a header of \
-{HEADER_WORDS} words: magic 0x{MAGIC:08x}, version {PROGRAM_VERSION}, configuration hash, number of \
-descriptors without END. Slots of {slot_bytes(config)} bytes follow: {DESCRIPTOR_WORDS} words of \
-fields, then {len(COUNTERS)} counters that the core writes.
+{HEADER_WORDS} words: magic 0x{MAGIC:08x}, version {PROGRAM_VERSION}, configuration hash, number \
+of descriptors without END. Slots of {slot_bytes(config)} bytes follow: {DESCRIPTOR_WORDS} words \
+of fields, then {len(COUNTERS)} counters that the core writes.
 
 Opcodes:
 

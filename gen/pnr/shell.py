@@ -5,9 +5,9 @@ from hw.config import CoreConfig
 
 SHELL = "shell"
 TEXT = """\
-// While `shift` is high, an access {{go, we, sel, adr, dat_w}} enters at `si`, last bit first out of
-// the host, and the former answer {{irq, err, ack, dat_r}} leaves at `so`, bit 0 first. While it is
-// low, the access runs once. Every path between core and shell starts and ends in a register.
+// While `shift` is high, an access {{go, we, sel, adr, dat_w}} enters at `si`, `go` first, and the
+// former answer {{irq, err, ack, dat_r}} leaves at `so`, bit 0 of dat_r first. While it is low, the
+// access runs once. Every path between core and shell starts and ends in a register.
 module {shell} (input clk, input rst, input shift, input si, output so);
   reg [1:0] reset = 2'b11;
   reg shifting = 1, in = 0, strobe = 0, finished = 0;

@@ -1,0 +1,84 @@
+"""Compare what the core wrote with the golden model, layer by layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gen.image import Program
+from models.graph import Graph
+from sim.golden.operators import KINDS
+from sim.run import Inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """The first wrong value of a comparison.
+
+    Parameters
+    ----------
+    layer : str
+    input : int
+        Number of the input.
+    index : tuple of int
+        Within the tensor.
+    expected, got : int
+    """
+
+    layer: str
+    input: int
+    index: tuple[int, ...]
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (f"{self.layer}, input {self.input}, index {list(self.index)}: "
+                f"expected {self.expected}, got {self.got}")
+
+
+@dataclass
+class Comparison:
+    """Differing values so far, and the first of them in the network's order."""
+
+    mismatches: int = 0
+    first: Mismatch | None = None
+
+    def add(self, layer: str, number: int, expected: np.ndarray, got: np.ndarray) -> None:
+        """Compare one tensor of one input."""
+        expected = expected.reshape(got.shape)
+        wrong = np.argwhere(expected != got)
+        self.mismatches += len(wrong)
+        if len(wrong) and self.first is None:
+            index = tuple(int(i) for i in wrong[0])
+            self.first = Mismatch(layer=layer, input=number, index=index,
+                                  expected=int(expected[index]), got=int(got[index]))
+
+
+def compare_layers(comparison: Comparison, program: Program, golden: dict[int, np.ndarray],
+                   row: int, number: int, inference: Inference) -> None:
+    """Compare every tensor that the core wrote for one input.
+
+    Parameters
+    ----------
+    golden : dict of int to numpy.ndarray
+        What ``sim.golden.run`` computed for a batch.
+    row, number : int
+        The input's place in that batch, and its number in messages.
+    """
+    for layer, run in zip(program.layers, inference.layers, strict=True):
+        comparison.add(layer.name, number, golden[layer.output.tensor][row], run.output)
+    comparison.add(f"{program.layers[-1].name} (read over the bus)", number,
+                   inference.layers[-1].output, inference.output)
+
+
+def host_output(graph: Graph, program: Program, inference: Inference) -> np.ndarray:
+    """Return the model's last tensor: what the core computed, and the host's operators on it."""
+    values = {program.output.tensor: inference.output}
+    for op in graph.ops:
+        source, target = op.inputs[0], op.outputs[0]
+        if source in values and target not in values:
+            out = graph.tensors[target]
+            if op.name in program.host or op.kind == "RESHAPE":
+                operands = [graph.tensors[i] for i in op.inputs if i >= 0]
+                arrays = [values.get(i, graph.tensors[i].data) for i in op.inputs if i >= 0]
+                values[target] = KINDS[op.kind](op, operands, out, *arrays).reshape(out.shape)
+    return values[graph.output]

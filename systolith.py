@@ -1,0 +1,286 @@
+"""The command line: check, compile, generate, simulate and build."""
+
+import argparse
+import sys
+from pathlib import Path
+
+FINE, FAILED, BAD_INPUT = 0, 1, 2
+DEFAULT_TARGET = "ecp5-85k"
+OUTPUT_HELP = "folder to write; made if need be"
+EPILOG = """exit codes: 0 fine; 1 a check failed (mismatch, does not fit after placement, timing
+missed); 2 bad input or usage, including a model too large for the target's memories
+
+example:
+  systolith simulate models/fashion/fashion.tflite --target up5k \\
+      --input models/fashion/images.npy
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message):
+        """Print one line and exit with code 2."""
+        self.exit(BAD_INPUT, f"error: {message}; see {self.prog} --help\n")
+
+
+def _console(stderr: bool = False):
+    from rich.console import Console
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = 140
+    return console
+
+
+def _progress():
+    """Spinner, what is being done, and for how long; on stderr, silent in a pipe."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    console = _console(stderr=True)
+    return Progress(SpinnerColumn(), TextColumn("{task.description}"),
+                    TextColumn("{task.fields[count]}"), TimeElapsedColumn(), console=console,
+                    transient=True, disable=not console.is_terminal)
+
+
+def _target(arguments, fit_model=None):
+    """The target that the arguments mean, fitted to a model where asked."""
+    from gen.targets import resolve
+    target = resolve(arguments.target, arguments.set)
+    if fit_model is not None:
+        from gen.fit import fit_memories
+        target = fit_memories(target, _load(fit_model))
+    return target
+
+
+def _load(path):
+    from models.tflite_reader import load
+    return load(path)
+
+
+def _require_folder(path: Path) -> None:
+    """Refuse an output folder that is something else, before the work."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(20, "must be a folder, not a file; give another -o", str(path))
+
+
+def check(arguments) -> int:
+    """Print where every operator of a model runs; compile it if a target is named."""
+    from rich.table import Table
+
+    from gen.support import check as verdicts_of
+    graph = _load(arguments.model)
+    named, arguments.target = arguments.target, arguments.target or DEFAULT_TARGET
+    target = _target(arguments)
+    verdicts = verdicts_of(graph, target.config)
+    table = Table(title=f"{graph.name} on {target.name}")
+    for name, justify in (("operator", "left"), ("output", "right"), ("MACs", "right"),
+                          ("runs on", "left"), ("why, what to do", "left")):
+        table.add_column(name, justify=justify, overflow="fold")
+    for verdict in verdicts:
+        table.add_row(verdict.op, "x".join(map(str, verdict.shape)), f"{verdict.macs:,}",
+                      verdict.where, verdict.reason, style="red" if verdict.where == "unsupported"
+                      else None)
+    console = _console()
+    console.print(table)
+    wrong = [verdict for verdict in verdicts if verdict.where == "unsupported"]
+    if wrong:
+        print(f"error: {wrong[0].reason}", file=sys.stderr)
+        return BAD_INPUT
+    if named:
+        from gen.compile import compile_model
+        program = compile_model(graph, target)
+        for name, use in program.memory.items():
+            print(f"{name}: {use['used']:,} of {use['there']:,} bytes")
+    return FINE
+
+
+def compile_(arguments) -> int:
+    """Write a model's program image and reports."""
+    import json
+
+    from gen.compile import compile_model
+    from gen.image import save
+    from gen.paths import write_files
+    from gen.report import markdown, summarize
+    _require_folder(arguments.output)
+    program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit)
+    write_files(arguments.output, {
+        "report.md": markdown(program), "report.json": json.dumps(summarize(program), indent=2)})
+    save(program, arguments.output / "program.bin")
+    print(f"{arguments.output}: program.bin, report.md, report.json")
+    return FINE
+
+
+def generate(arguments) -> int:
+    """Write a core's Verilog, configuration and register map, or list the parameters."""
+    if arguments.list:
+        return _list_parameters()
+    if arguments.output is None:
+        arguments.parser.error("the following arguments are required: -o/--output")
+    from gen.paths import write_files
+    from gen.registers import registers
+    from gen.targets import to_toml
+    _require_folder(arguments.output)
+    target = _target(arguments, arguments.fit)
+    from gen.verilog import emit
+    with _progress() as progress:
+        progress.add_task(f"generating Verilog for {target.name}", total=None, count="")
+        text = emit(target.config)
+    write_files(arguments.output, {"systolith.v": text, "config.toml": to_toml(target),
+                                   "registers.md": registers(target.config)})
+    print(f"{arguments.output}: systolith.v, config.toml, registers.md")
+    return FINE
+
+
+def _list_parameters() -> int:
+    from rich.table import Table
+
+    from gen.targets import PRESETS, parameters
+    table = Table(title="parameters: --set NAME=VALUE")
+    for name in ("name", "may be", *PRESETS, "meaning"):
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
+    for name, choices, values, meaning in parameters():
+        table.add_row(name, choices, *(values[preset] for preset in PRESETS), meaning)
+    _console().print(table)
+    return FINE
+
+
+def simulate(arguments) -> int:
+    """Run inputs through the Verilated core and compare every tensor with the golden model."""
+    from gen.compile import compile_model
+    from gen.paths import whole_file
+    graph = _load(arguments.model)
+    target = _target(arguments)
+    program = compile_model(graph, target, fit=arguments.fit)
+    from sim.simulate import load_expected, load_inputs
+    from sim.simulate import simulate as run
+    inputs = load_inputs(arguments.input, graph)
+    expected = load_expected(arguments.expect, graph, len(inputs)) if arguments.expect else None
+    with _progress() as progress:
+        task = progress.add_task("", total=len(inputs), count="")
+        result = run(
+            graph, program, inputs, expected=expected, trace=arguments.trace,
+            stage=lambda text: progress.update(task, description=text),
+            done=lambda count: progress.update(
+                task, completed=count, count=f"{count}/{len(inputs)} inputs"))
+    from sim.tables import layer_table, score_table, summary
+    console = _console()
+    console.print(layer_table(result))
+    scores = score_table(result)
+    if scores is not None:
+        console.print(scores)
+    if arguments.json:
+        with whole_file(arguments.json) as partial:
+            partial.write_text(result.to_json())
+    print(summary(result))
+    if result.first is None:
+        return FINE
+    print(f"error: first wrong value: {result.first}", file=sys.stderr)
+    return FAILED
+
+
+def build(arguments) -> int:
+    """Synthesise, place and route a core."""
+    from gen.paths import write_files
+    from gen.pnr import build as run
+    _require_folder(arguments.output)
+    target = _target(arguments, arguments.fit)
+    with _progress() as progress:
+        task = progress.add_task("", total=None, count="")
+        result, files = run(target, arguments.seed, stage=lambda text: progress.update(
+            task, description=f"{target.name}: {text}"))
+    write_files(arguments.output, files)
+    print(f"{target.name} on {result.device}: {result.lut} lut, {result.ff} ff, {result.dsp} dsp, "
+          f"{result.ebr} ebr, {result.spram} spram, {result.fmax_mhz} MHz (seed {result.seed})")
+    if result.timing_met:
+        return FINE
+    print(f"error: {target.name} must reach {target.min_mhz:g} MHz, not {result.fmax_mhz}; "
+          f"try another --seed or a smaller configuration", file=sys.stderr)
+    return FAILED
+
+
+def _add_target(parser, required=True):
+    parser.add_argument("--target", metavar="T", required=required,
+                        help="up5k, ecp5-25k, ecp5-85k or a TOML file")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="change a parameter of the core; may be repeated (generate --list)")
+
+
+def _subparser(commands, name, run, example):
+    parser = commands.add_parser(
+        name, help=run.__doc__.rstrip("."), description=run.__doc__,
+        epilog=f"example:\n  systolith {example}\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="systolith", description="int8 neural networks on small FPGAs, bit-exact "
+                    "with TensorFlow Lite Micro", epilog=EPILOG,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    fit_help = "split the device's RAM blocks between weights and activations for "
+
+    sub = _subparser(commands, "check", check, "check model.tflite --target up5k")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_target(sub, required=False)
+
+    sub = _subparser(commands, "compile", compile_,
+                     "compile model.tflite --target ecp5-85k --fit -o out")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_target(sub)
+    sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
+
+    sub = _subparser(commands, "generate", generate,
+                     "generate --target ecp5-25k --set weight_rows=1024 -o out")
+    _add_target(sub, required=False)
+    sub.set_defaults(target=DEFAULT_TARGET)
+    sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    sub.add_argument("--list", action="store_true", help="print every parameter and its range")
+    sub.add_argument("-o", "--output", type=Path, metavar="DIR", help=OUTPUT_HELP)
+
+    sub = _subparser(commands, "simulate", simulate, "simulate model.tflite --target ecp5-85k "
+                     "--input images.npy --json result.json")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_target(sub)
+    sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
+                     help="int8 [N, ...]: N inputs of the model")
+    sub.add_argument("--expect", type=Path, metavar="Y.npy",
+                     help="int8 [N, ...]: the last tensor of every input; differences count")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
+    sub.add_argument("--trace", type=Path, metavar="FILE.vcd",
+                     help="write waveforms of the first input")
+    sub.add_argument("--skip", choices=("off", "auto"), default="off",
+                     help="zero skipping; both mean off for now")
+
+    sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
+    _add_target(sub)
+    sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    sub.add_argument("--seed", type=int, default=1, metavar="N", help="of the placer (default: 1)")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit code. Errors are one line on stderr."""
+    arguments = _parser().parse_args(argv)
+    from hw.config import ConfigError
+    from models.graph import ModelError
+    try:
+        return arguments.run(arguments)
+    except (ConfigError, ModelError) as error:
+        message, code = str(error), BAD_INPUT
+    except OSError as error:
+        message, code = f"{error.filename}: {error.strerror}", BAD_INPUT
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    except RuntimeError as error:  # a tool, the simulated core or place and route
+        message, code = str(error), FAILED
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
