@@ -1,9 +1,12 @@
 """Run one component: Verilog through Verilator and cocotb, or Amaranth's own simulator."""
 
 import contextlib
+import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,10 +94,12 @@ def run_cocotb(component, test_module: str, *, name: str, work_dir, parameters=N
     extra = {PARAMETERS: json.dumps(parameters or {}), **(env or {})}
     with _environment(verilator_environment() | {"PYTEST_CURRENT_TEST": None}), _root_on_path():
         run = cocotb_runner.get_runner("verilator")
+        _reuse_objects(folder)
         _call(folder / "build.log", run.build,
               sources=[top, *cell_models(), *map(Path, extra_sources)], hdl_toplevel="top",
               build_args=list(BUILD_ARGS), build_dir=folder, timescale=("1ns", "1ps"),
               log_file=folder / "build.log")
+        _keep_objects(folder)
         _call(log, run.test, hdl_toplevel="top", test_module=test_module, build_dir=folder,
               test_dir=folder, results_xml=str(results), testcase=testcase, seed=seed,
               extra_env=extra, log_file=log)
@@ -129,6 +134,30 @@ def simulate(component, process, *, cycles: int = 10_000, vcd=None):
     sim.add_testbench(watchdog, background=True)
     with sim.write_vcd(str(vcd)) if vcd else contextlib.nullcontext():
         sim.run()
+
+
+def _objects() -> Path:
+    """Where compiled files of Verilator's library are kept: most of a small build's time."""
+    version = importlib.metadata.version("verilator")
+    key = hashlib.sha256(f"{MAKEFLAGS}{BUILD_ARGS}{sys.prefix}".encode()).hexdigest()[:8]
+    return ROOT / "build" / f"verilated-{version}-{key}"
+
+
+def _reuse_objects(folder: Path):
+    for file in _objects().glob("*"):
+        if not (folder / file.name).exists():
+            shutil.copy2(file, folder)
+
+
+def _keep_objects(folder: Path):
+    kept = _objects()
+    if not kept.exists():
+        fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
+        fresh.mkdir(parents=True)
+        for file in folder.glob("verilated*.[do]"):
+            shutil.copy2(file, fresh)
+        with contextlib.suppress(OSError):  # another process was first
+            fresh.rename(kept)
 
 
 def _call(log: Path, action, **arguments):
