@@ -41,6 +41,14 @@ def test_golden_equals_live_tflm_in_every_layer(mlperf, tflite_micro, name):
         assert np.array_equal(values[i], expect.reshape(values[i].shape)), graph.producer(i)
 
 
+def test_golden_equals_tflm_on_our_own_network(fashion, tflite_micro):
+    path = fashion / "fashion.tflite"
+    graph = load(path)
+    x = np.load(fashion / "images.npy")[:40]
+    got = run(graph, x)[graph.output]
+    assert np.array_equal(got, run_tflm(tflite_micro, path.read_bytes(), x))
+
+
 def small_network():
     net = Net((1, 9, 8, 3), seed=1).conv(8, activation="RELU")
     skip = net.here

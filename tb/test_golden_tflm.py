@@ -14,6 +14,7 @@ ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 NETS_PER_OPERATOR = 80
 IMAGES = 5
 SOFTMAX_IMAGES = 150  # a table of floats differs from TFLM in one value of 50,000
+FLOAT32_DIFFERS = 220, 352  # of 400 seeds: ADD's ratios in float32 would show in int8
 
 
 class Draw:
@@ -156,7 +157,7 @@ def test_golden_equals_tflm_for_any(make, tflite_micro):
 
 def test_add_equals_tflm_for_every_pair_of_values(tflite_micro):
     every = np.arange(-128, 128).astype(np.int8)
-    for seed in range(25):
+    for seed in (*range(8), *FLOAT32_DIFFERS):
         rng = np.random.default_rng(seed)
         net = Net((1, 1, 256, 1), float(10 ** rng.uniform(-3, 0)), seed=seed)
         other = net.tensor((1, 256, 1, 1), float(10 ** rng.uniform(-3, 0)), data=every[:, None])
