@@ -19,6 +19,11 @@ def bits_for(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
+def log2(value: int) -> int:
+    """Exponent of a power of two."""
+    return value.bit_length() - 1
+
+
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
@@ -39,7 +44,7 @@ class CoreConfig:
     V : int
         Bytes of a line of the activation memory; a power of two, C..L*C and at most 64.
     Q : Fraction
-        Requantized values per cycle, all clusters together; Q/P is 1/4, 1/2, 1, 2, 4 ... C.
+        Requantized values per cycle, all clusters together; Q/P is 1/4, 1/2, 1, 2 ... C/2.
     F : int
         Ports of the activation memory: lines read or written per cycle; 1 or 2.
     align : int
@@ -112,9 +117,9 @@ class CoreConfig:
                       and self.C <= self.V <= min(self.row_bytes, 64) and self.V >= self.L,
                       "start from V = C, with C at least L")
         per_cluster = self.Q / self.P
-        self._require("Q", f"P times 1/4, 1/2, 1, 2 ... C (P = {self.P}, C = {self.C})",
+        self._require("Q", f"P times 1/4, 1/2, 1, 2 ... C/2 (P = {self.P}, C = {self.C})",
                       per_cluster in [Fraction(1, 4), Fraction(1, 2)]
-                      + [Fraction(2 ** n) for n in range(6) if 2 ** n <= self.C],
+                      + [Fraction(2 ** n) for n in range(5) if 2 ** n < self.C],
                       f"for example Q={self.P}")
         self._require("align", f"a power of two in 1..V = 1..{self.V}",
                       isinstance(self.align, int) and _power_of_two(self.align)
@@ -210,6 +215,31 @@ class CoreConfig:
         return 1 if self.memory == "ice40" else 2
 
     @property
+    def shift_split(self) -> int:
+        """Bits of the requantization shift stored beside the bias; the rest stand by the multiplier.
+
+        A bias of 32 + 4 and a multiplier of 32 + 1 bits fill a 36-bit DP16KD slice each; on the
+        iCE40 32 and 32 + 5 take 2 + 3 EBRs instead of 3 + 3.
+        """
+        return 0 if self.memory == "ice40" else 4
+
+    @property
+    def table_depth(self) -> int:
+        """Words of a table memory: 256 in whole RAM blocks."""
+        return align_up(256, 512 if self.memory == "dp16kd" else 256)
+
+    @property
+    def param_depth(self) -> int:
+        """Beats of the parameter memory, in whole RAM blocks."""
+        return align_up(self.param_groups * self.beats, self.weight_granule)
+
+    @property
+    def patch_depth(self) -> int:
+        """Lines of the patch memory: both buffers, in whole RAM blocks."""
+        block = {"plain": 16, "dp16kd": 512, "ice40": 256}[self.memory]
+        return align_up(2 * self.patch_lines, block)
+
+    @property
     def act_granule(self) -> int:
         """Lines of the smallest activation memory; depths are multiples of it."""
         return {"plain": 16, "dp16kd": 1024, "ice40": 16384}[self.memory]
@@ -242,7 +272,7 @@ class CoreConfig:
     @property
     def param_addr_bits(self) -> int:
         """Bits of a beat address in the parameter memory."""
-        return bits_for(self.param_groups * self.beats)
+        return bits_for(self.param_depth)
 
     # --- host ----------------------------------------------------------------------------------
     @property

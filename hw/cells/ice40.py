@@ -20,8 +20,11 @@ def blocks_1r1w(width: int, depth: int) -> int:
     return sum(len(list(columns(width, c.block_width))) for c in chunks(depth, EBR))
 
 
-def blocks_rw(width: int, depth: int) -> int:
-    """SB_SPRAM256KA that ``Spram(width, depth)`` instantiates."""
+def blocks_rw(width: int, depth: int, mask: int = 1) -> int:
+    """SB_SPRAM256KA that ``Spram(width, depth, mask)`` instantiates."""
+    if mask > 1 and width // mask % 4:
+        raise ConfigError(f"mask must be a number of parts of 4, 8 ... bits, not {mask!r}; "
+                          f"SPRAM writes whole nibbles of its {width}-bit words")
     return len(chunks(depth, SPRAM)) * len(list(columns(width, 16)))
 
 
@@ -108,9 +111,6 @@ class Spram(wiring.Component):
     """
 
     def __init__(self, width: int, depth: int, mask: int = 1):
-        if mask > 1 and width // mask % 4:
-            raise ConfigError(f"mask must be a number of parts of 4, 8 ... bits, not {mask!r}; "
-                              f"SPRAM writes whole nibbles of its {width}-bit words")
         self._width, self._mask = width, mask
         self._chunks = chunks(depth, SPRAM)
         super().__init__({"p0": In(ReadWritePort(width, depth, mask))})

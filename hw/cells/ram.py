@@ -29,10 +29,10 @@ def blocks(memory: str, width: int, depth: int, kind: str, mask: int = 1) -> int
     _check(memory, width, mask)
     if memory == "plain":
         return 0
-    if memory == "dp16kd":
-        return (dp16kd.blocks_1r1w(width, depth) if kind == "1r1w"
-                else dp16kd.blocks_rw(width, depth, mask))
-    return (ice40.blocks_1r1w if kind == "1r1w" else ice40.blocks_rw)(width, depth)
+    vendor = dp16kd if memory == "dp16kd" else ice40
+    if kind == "1r1w":
+        return vendor.blocks_1r1w(width, depth)
+    return vendor.blocks_rw(width, depth, mask)
 
 
 class Ram1R1W(wiring.Component):

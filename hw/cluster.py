@@ -1,0 +1,137 @@
+"""One cluster: feeder, lanes, columns and drain, working on its own pixels or groups."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.columns import ColumnPair
+from hw.config import CoreConfig, bits_for
+from hw.delay import delayed
+from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.drain import Drain
+from hw.feeder import Feeder
+from hw.issue import Issue
+from hw.layout import Opcode
+from hw.operands import Operands
+from hw.params import PARAM_SHAPE
+from hw.ports import read_client, write_client
+
+
+class Cluster(wiring.Component):
+    """Computes its share of a descriptor, from activation memory to activation memory.
+
+    Members
+    -------
+    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+        ``d`` is constant from ``start`` until ``idle``; ``clear`` ends everything at once.
+    feed, residual : Out(read_client), w : Out(write_client)
+    weight_addrs : Out(array of L row addresses), weights : In(array of L rows of C int8)
+        Rows arrive ``config.ram_latency`` cycles after their addresses.
+    param_addr : Out, params : In(array of PARAM_SHAPE)
+    t_en, t_addr, t_data : In
+        Writes of the table.
+    idle : Out(1)
+    issued, feed_stall, drain_stall : Out(1)
+        What the lanes do this cycle, for the counters.
+    error_address, error_patch : Out(1)
+    """
+
+    def __init__(self, config: CoreConfig, index: int):
+        self.config, self.index = config, index
+        row = data.ArrayLayout(signed(config.weight_width), config.C)
+        super().__init__({
+            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "feed": Out(read_client(config)), "residual": Out(read_client(config)),
+            "w": Out(write_client(config)),
+            "weight_addrs": Out(data.ArrayLayout(config.weight_addr_bits, config.L)),
+            "weights": In(data.ArrayLayout(row, config.L)),
+            "param_addr": Out(config.param_addr_bits),
+            "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
+            "t_en": In(1), "t_addr": In(8), "t_data": In(32), "idle": Out(1),
+            "issued": Out(1), "feed_stall": Out(1), "drain_stall": Out(1),
+            "error_address": Out(1), "error_patch": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        d, config = self.d, self.config
+        longest = Drain.add_cycles(config)
+        m.submodules.feeder = feeder = Feeder(config, self.index)
+        m.submodules.issue = issue = Issue(config, self.index, bits_for(longest + 1))
+        m.submodules.operands = operands = Operands(config)
+        m.submodules.drain = drain = Drain(config, self.index)
+        wiring.connect(m, feeder.r, wiring.flipped(self.feed))
+        wiring.connect(m, drain.r, wiring.flipped(self.residual))
+        wiring.connect(m, drain.w, wiring.flipped(self.w))
+        arrays, begin = (Opcode.CONV, Opcode.CHANNEL, Opcode.MAX), Signal()
+        is_array = Signal()
+        m.d.comb += [
+            is_array.eq(sum(d.op == op for op in arrays)), begin.eq(self.start & is_array),
+            feeder.d.eq(d), feeder.start.eq(begin), feeder.clear.eq(self.clear),
+            feeder.free.eq(issue.free), issue.taken.eq(feeder.taken), issue.patch.eq(feeder.patch),
+            issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
+            issue.spacing.eq(Mux(d.add, longest, Drain.cycles(config))),
+            operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
+            operands.offset.eq(d.offset),
+            operands.channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
+            drain.d.eq(d), drain.start.eq(self.start), drain.clear.eq(self.clear),
+            drain.params.eq(self.params), self.param_addr.eq(drain.param_addr),
+            drain.t_en.eq(self.t_en), drain.t_addr.eq(self.t_addr), drain.t_data.eq(self.t_data),
+            self.idle.eq(drain.idle), self.issued.eq(issue.o.valid),
+            self.feed_stall.eq(issue.feed_stall & ~drain.idle),
+            self.drain_stall.eq(issue.drain_stall),
+            self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),
+        ]
+        self._array(m, issue.o, operands, drain)
+        self._maximum(m, issue.o, operands, drain)
+        return m
+
+    def _array(self, m, issued, operands, drain):
+        """Weights and operands to the columns, psums and their announcement to the drain."""
+        config, is_max = self.config, self.d.op == Opcode.MAX
+        latency = Operands.latency(config)
+        valid = delayed(m, issued.valid & ~is_max, latency)
+        first = delayed(m, issued.first, latency)
+        ahead = latency - config.ram_latency              # weights are read this much later
+        for lane in range(config.L):
+            m.d.comb += self.weight_addrs[lane].eq(delayed(m, issued.weights[lane], ahead))
+        per_channel = self.d.op == Opcode.CHANNEL
+        for pair in range(config.C // 2):
+            columns = ColumnPair(config, self._dsps(pair))
+            m.submodules[f"columns{pair}"] = columns
+            for lane in range(config.L):
+                m.d.comb += [columns.weights0[lane].eq(self.weights[lane][2 * pair]),
+                             columns.weights1[lane].eq(self.weights[lane][2 * pair + 1])]
+                for column, acts in enumerate((columns.acts0, columns.acts1)):
+                    act = operands.acts[lane]
+                    if lane == 0:
+                        act = Mux(per_channel, operands.channel_acts[2 * pair + column], act)
+                    m.d.comb += acts[lane].eq(act)
+            m.d.comb += [columns.valid.eq(valid), columns.first.eq(first),
+                         drain.psums[2 * pair].eq(columns.psum0),
+                         drain.psums[2 * pair + 1].eq(columns.psum1)]
+        final = issued.valid & issued.last & ~is_max & ~self.clear
+        early = latency + ColumnPair.latency(config) - config.ram_latency
+        m.d.comb += drain.early.eq(delayed(m, final, early))
+
+    def _dsps(self, pair: int) -> int:
+        """MacPairs of this column pair that are DSP cells: mac_dsps spread pair by pair."""
+        config = self.config
+        if config.multiplier == "sb_mac16":
+            return config.L
+        before = (self.index * config.C // 2 + pair) * config.L
+        return max(0, min(config.L, config.mac_dsps // 2 - before))
+
+    def _maximum(self, m, issued, operands, drain):
+        """Running maximum of each byte over the rows of a pass."""
+        config = self.config
+        latency = Operands.part_latency(config)
+        is_max = self.d.op == Opcode.MAX
+        valid = delayed(m, issued.valid & is_max, latency)
+        first = delayed(m, issued.first, latency)
+        for c in range(config.C):
+            maximum = Signal(signed(8), name=f"maximum{c}")
+            with m.If(valid & (first | (operands.part[c] > maximum))):
+                m.d.sync += maximum.eq(operands.part[c])
+            m.d.comb += drain.maximum.word_select(c, 8).eq(maximum)
+        final = issued.valid & issued.last & is_max & ~self.clear
+        m.d.comb += drain.maximum_valid.eq(delayed(m, final, latency + 1))

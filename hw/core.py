@@ -1,0 +1,143 @@
+"""The complete core: clusters, memories, sequencer and host port."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.cells.ram import RamRW
+from hw.cluster import Cluster
+from hw.config import CoreConfig
+from hw.host import HostPort, wishbone
+from hw.layout import Opcode
+from hw.loader import Loader
+from hw.params import ParamMemory
+from hw.ports import PortArbiter
+from hw.sequencer import Sequencer
+from hw.weights import WeightBanks
+
+
+class Core(wiring.Component):
+    """An int8 inference core behind one Wishbone port.
+
+    Parameters
+    ----------
+    config : CoreConfig
+
+    Members
+    -------
+    bus : In(wishbone)
+    irq : Out(1)
+        High from the end of a program (done or failed) until the next start.
+
+    Behaviour
+    ---------
+    ``docs/core.md`` describes programs and the address map. Hold reset for 3 us after
+    configuration on the iCE40 (its RAMs are not ready before).
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({"bus": In(wishbone(config)), "irq": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.host = host = HostPort(config)
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.loader = loader = Loader(config)
+        m.submodules.weights = weights = WeightBanks(config)
+        m.submodules.params = params = ParamMemory(config)
+        clusters = [Cluster(config, index) for index in range(config.P)]
+        wiring.connect(m, wiring.flipped(self.bus), host.bus)
+        m.d.comb += [
+            sequencer.start.eq(host.start), sequencer.stop.eq(host.stop),
+            sequencer.program.eq(host.program), host.busy.eq(sequencer.busy),
+            host.done.eq(sequencer.done), host.error.eq(sequencer.error),
+            host.index.eq(sequencer.index), host.cycles.eq(sequencer.cycles),
+            self.irq.eq(sequencer.done), loader.d.eq(sequencer.d), loader.clear.eq(sequencer.clear),
+            loader.start.eq(sequencer.launch & (sequencer.d.op == Opcode.LOAD)),
+        ]
+        for index, cluster in enumerate(clusters):
+            m.submodules[f"cluster{index}"] = cluster
+            m.d.comb += [
+                cluster.d.eq(sequencer.d), cluster.clear.eq(sequencer.clear),
+                cluster.start.eq(sequencer.launch & (sequencer.d.op != Opcode.LOAD)),
+                getattr(weights, f"addrs{index}").eq(cluster.weight_addrs),
+                cluster.weights.eq(getattr(weights, f"o{index}")),
+                getattr(params, f"addr{index}").eq(cluster.param_addr),
+                cluster.params.eq(getattr(params, f"o{index}")),
+                sequencer.issued[index].eq(cluster.issued),
+            ]
+        self._stores(m, host, loader, sequencer, weights, params, clusters)
+        arbiters = self._activations(m, host, loader, sequencer, clusters)
+        m.d.comb += [
+            sequencer.units_idle.eq(loader.idle & self._all(c.idle for c in clusters)),
+            sequencer.feed_stall.eq(clusters[0].feed_stall),
+            sequencer.drain_stall.eq(clusters[0].drain_stall),
+            sequencer.progress.eq(sequencer.issued.any() | self._any(a.ram.en for a in arbiters)),
+            sequencer.error_descriptor.eq(self._any(c.error_patch for c in clusters)),
+            sequencer.error_address.eq(loader.error | self._any(a.error for a in arbiters)
+                                       | self._any(c.error_address for c in clusters)),
+        ]
+        return m
+
+    def _stores(self, m, host, loader, sequencer, weights, params, clusters):
+        """Host (idle) and loader (busy) write weights, parameters and tables; registered."""
+        for name in ("weight_en", "weight_addr", "weight_data", "param_en", "table_en", "word_addr",
+                     "word_data"):
+            a, b = getattr(host.store, name), getattr(loader.store, name)
+            chosen = Signal.like(a, name=f"store_{name}")
+            m.d.sync += chosen.eq(Mux(sequencer.busy, b, a) if not name.endswith("_en") else a | b)
+            if name.startswith("weight"):
+                m.d.comb += getattr(weights, name.replace("weight", "w")).eq(chosen)
+            elif name == "param_en":
+                m.d.comb += params.w_en.eq(chosen)
+            elif name.startswith("word"):
+                m.d.comb += getattr(params, name.replace("word", "w")).eq(chosen)
+            for cluster in clusters:
+                target = {"table_en": "t_en", "word_addr": "t_addr", "word_data": "t_data"}.get(name)
+                if target:
+                    m.d.comb += getattr(cluster, target).eq(chosen)
+
+    def _activations(self, m, host, loader, sequencer, clusters):
+        """The activation memory and who shares which of its ports."""
+        config = self.config
+        m.submodules.act = act = RamRW(config.memory, config.line_bits, config.act_lines, config.F,
+                                       config.groups_per_line)
+        feeds, residuals = [c.feed for c in clusters], [c.residual for c in clusters]
+        writes = [c.w for c in clusters]
+        other_writes, other_reads = [sequencer.w, host.w], [sequencer.r, loader.r, host.r]
+        if config.F == 1:
+            shares = [(writes + other_writes, residuals + feeds + other_reads)]
+        elif config.P == 1:
+            shares = [([], feeds), (writes + other_writes, residuals + other_reads)]
+        else:
+            shares = [(writes[:1] + other_writes, residuals[:1] + feeds[:1] + other_reads),
+                      (writes[1:], residuals[1:] + feeds[1:])]
+        arbiters = []
+        for index, (writers, readers) in enumerate(shares):
+            arbiter = PortArbiter(config, len(writers), len(readers))
+            m.submodules[f"arbiter{index}"] = arbiter
+            for n, client in enumerate(writers):
+                wiring.connect(m, client, getattr(arbiter, f"w{n}"))
+            for n, client in enumerate(readers):
+                wiring.connect(m, client, getattr(arbiter, f"r{n}"))
+            wiring.connect(m, arbiter.ram, getattr(act, f"p{index}"))
+            arbiters.append(arbiter)
+        return arbiters
+
+    @staticmethod
+    def _any(bits):
+        """OR of the bits."""
+        result = 0
+        for bit in bits:
+            result = result | bit
+        return result
+
+    @staticmethod
+    def _all(bits):
+        """AND of the bits."""
+        result = 1
+        for bit in bits:
+            result = result & bit
+        return result

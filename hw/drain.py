@@ -1,0 +1,171 @@
+"""Drains psums behind the next pass: shadow registers, requantizers, additions, output."""
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.beats import BeatCounter
+from hw.cells.ram import Ram1R1W
+from hw.config import CoreConfig, log2
+from hw.delay import delayed
+from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.layout import Opcode
+from hw.offsets import OutputWalk
+from hw.params import PARAM_SHAPE
+from hw.ports import read_client, write_client
+from hw.requant import Requantizer
+from hw.residual import ResidualReader
+from hw.writer import Writer
+
+
+class Drain(wiring.Component):
+    """From the psums of a pass to its line in the activation memory.
+
+    Round 1 requantizes C psums, ``requant_units`` a beat. With ``add``, the bytes wait for the
+    last of them; round 2 adds the residual and requantizes the sums. ADD and MAX have round 2 only.
+
+    Members
+    -------
+    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    early : In(1)
+        A pass's psums will be final in ``config.ram_latency`` cycles.
+    psums : In(array of C int32)
+    maximum_valid : In(1), maximum : In(C int8)
+        A pass of MAX is complete.
+    param_addr : Out, params : In(array of PARAM_SHAPE)
+    t_en : In(1), t_addr : In(8), t_data : In(32)
+        Writes of the table.
+    r : Out(read_client), w : Out(write_client)
+    idle : Out(1)
+        Every pass of the descriptor is written.
+
+    Behaviour
+    ---------
+    Takes a pass every ``cycles(config)`` cycles, every ``add_cycles(config)`` with ``add``; the
+    issuer keeps passes that far apart, so nothing here ever stalls.
+    """
+
+    def __init__(self, config: CoreConfig, index: int):
+        self.config, self.index = config, index
+        super().__init__({
+            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1), "early": In(1),
+            "psums": In(data.ArrayLayout(signed(config.acc_width), config.C)),
+            "maximum_valid": In(1), "maximum": In(8 * config.C),
+            "param_addr": Out(config.param_addr_bits),
+            "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
+            "t_en": In(1), "t_addr": In(8), "t_data": In(32),
+            "r": Out(read_client(config)), "w": Out(write_client(config)), "idle": Out(1)})
+
+    @staticmethod
+    def cycles(config: CoreConfig) -> int:
+        """Cycles that a pass occupies the drain."""
+        return config.beats * config.beat_cycles
+
+    @staticmethod
+    def add_cycles(config: CoreConfig) -> int:
+        """Cycles that a pass with a residual addition occupies the drain: both rounds and the way between."""
+        between = config.ram_latency + Requantizer.latency(config) + 2
+        return 2 * Drain.cycles(config) - (config.beat_cycles - 1) + between
+
+    def elaborate(self, platform):
+        m = Module()
+        d, config = self.d, self.config
+        m.submodules.walk = walk = OutputWalk(config, self.index)
+        m.submodules.beats = beats = BeatCounter(config)
+        m.submodules.residual = residual = ResidualReader(config)
+        depth = -(-(config.ram_latency + Requantizer.latency(config) + 3) // self.cycles(config)) + 1
+        m.submodules.writer = writer = Writer(config, depth)
+        wiring.connect(m, residual.r, wiring.flipped(self.r))
+        wiring.connect(m, writer.w, wiring.flipped(self.w))
+
+        # Which round runs: 1 from the psums, 2 from bytes and residual.
+        is_conv_add, alone = Signal(), Signal()
+        m.d.comb += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
+                     alone.eq((d.op == Opcode.ADD) | (d.op == Opcode.MAX))]
+        second, first_bytes_done = Signal(), Signal()
+        start_second = residual.loaded | self.maximum_valid | first_bytes_done
+        m.d.comb += [
+            beats.start.eq(self.early & ~alone | start_second), beats.clear.eq(self.clear),
+        ]
+        with m.If(beats.start):
+            m.d.sync += second.eq(start_second)
+        final = Signal()
+        m.d.comb += [
+            final.eq(beats.last & (second | ~is_conv_add)),
+            walk.d.eq(d), walk.start.eq(self.start), walk.step.eq(final),
+            writer.push.eq(final), writer.addr.eq(d.out_base + walk.offset),
+            writer.part.eq(walk.part), writer.clear.eq(self.clear),
+            residual.d.eq(d), residual.offset.eq(walk.offset), residual.part.eq(walk.part),
+            residual.clear.eq(self.clear),
+            residual.start.eq(delayed(m, self.early & is_conv_add, 2)),  # offset has settled
+            residual.pairs.eq((d.op == Opcode.ADD) & ~walk.finished),
+            residual.paired.eq(final),
+        ]
+        with m.If(beats.fetch):
+            group = Mux(second, d.add_param, d.param_base + Mux(d.uniform, 0, walk.group))
+            m.d.comb += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
+                                           if config.beats > 1 else group)
+        self._requantize(m, beats, residual, writer, (second, is_conv_add, first_bytes_done))
+        m.d.comb += self.idle.eq(walk.finished & writer.idle)
+        return m
+
+    def _requantize(self, m, beats, residual, writer, rounds):
+        """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""
+        d, config, units = self.d, self.config, self.config.requant_units
+        second, is_conv_add, first_bytes_done = rounds
+        latency = config.ram_latency
+        fire, is_second = delayed(m, beats.fetch, latency), delayed(m, second, latency)
+        shadow = Signal(32 * config.C)
+        with m.If(delayed(m, self.early, latency)):
+            m.d.sync += shadow.eq(self.psums)
+        with m.Elif(fire & ~is_second):
+            m.d.sync += shadow.eq(shadow >> 32 * units)
+        # Bytes of round 1, of the first tensor or of the maxima: consumed from the bottom.
+        first_bytes, outputs = Signal(8 * config.C), Signal(8 * units)
+        o_valid, o_second = Signal(), Signal()
+        keep = o_valid & is_conv_add & ~o_second
+        with m.If(self.maximum_valid):
+            m.d.sync += first_bytes.eq(self.maximum)
+        with m.Elif(residual.first_valid):
+            m.d.sync += first_bytes.eq(residual.bytes)
+        with m.Elif(keep | (beats.fetch & second)):
+            m.d.sync += first_bytes.eq(Cat(first_bytes, outputs)[8 * units:])
+        kept = Signal(range(config.beats + 1))
+        with m.If(keep):
+            m.d.sync += kept.eq(Mux(kept == config.beats - 1, 0, kept + 1))
+        with m.If(self.clear):
+            m.d.sync += kept.eq(0)
+        m.d.sync += first_bytes_done.eq(keep & (kept == config.beats - 1) & ~self.clear)
+        residual_bytes = Signal(8 * config.C)
+        with m.If(residual.second_valid):
+            m.d.sync += residual_bytes.eq(residual.bytes)
+        with m.Elif(beats.fetch & second):
+            m.d.sync += residual_bytes.eq(residual_bytes >> 8 * units)
+
+        for unit in range(units):
+            m.submodules[f"requant{unit}"] = requant = Requantizer(config)
+            m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
+            a = first_bytes.word_select(unit, 8)
+            b = residual_bytes.word_select(unit, 8)
+            looked_up, other = Mux(d.table_first, a, b), Mux(d.table_first, b, a)
+            difference = Signal(signed(9), name=f"difference{unit}")
+            is_max = d.op == Opcode.MAX
+            m.d.sync += difference.eq(Mux(is_max, a, other).as_signed() - d.z_other)
+            difference = delayed(m, difference, latency - 1)
+            m.d.comb += [
+                table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr), table.w_data.eq(self.t_data),
+                table.r_addr.eq(looked_up),
+                requant.i_valid.eq(fire), requant.i.second.eq(is_second),
+                requant.i.acc.eq(Mux(is_second, Mux(is_max, 0, table.r_data) + (difference << 19),
+                                     shadow.word_select(unit, 32))),
+                requant.i.bias.eq(self.params[unit].bias),
+                requant.i.multiplier.eq(self.params[unit].multiplier),
+                requant.i.shift.eq(self.params[unit].shift),
+                requant.zero_point.eq(d.zero_point), requant.low.eq(d.low), requant.high.eq(d.high),
+                requant.add_zero_point.eq(d.add_zero_point), requant.add_low.eq(d.add_low),
+                requant.add_high.eq(d.add_high),
+                outputs.word_select(unit, 8).eq(requant.o),
+            ]
+            if unit == 0:
+                m.d.comb += [o_valid.eq(requant.o_valid), o_second.eq(requant.o_second)]
+        m.d.comb += [writer.i.eq(outputs), writer.i_valid.eq(o_valid & ~(is_conv_add & ~o_second))]

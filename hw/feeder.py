@@ -1,0 +1,66 @@
+"""Reads the window of every output pixel and writes it, packed, to the patch buffers."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig
+from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.layout import Opcode
+from hw.packer import Packer, patch_write
+from hw.ports import read_client, read_latency
+from hw.segments import SegmentGenerator
+from hw.words import WordGenerator, word_shape
+
+
+class Feeder(wiring.Component):
+    """Address generators and packer of one cluster.
+
+    Members
+    -------
+    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    r : Out(read_client)
+    free : In(2), taken : Out(2)
+        Patch buffers that may be filled; that are being filled from now on.
+    patch : Out(patch_write)
+    port_stall : Out(1)
+        A line is wanted, but another client has the port.
+
+    Behaviour
+    ---------
+    Up to one line of the activation memory a cycle, ahead of the array by two patches.
+    """
+
+    def __init__(self, config: CoreConfig, index: int):
+        self.config, self.index = config, index
+        super().__init__({
+            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "r": Out(read_client(config)), "free": In(2), "taken": Out(2),
+            "patch": Out(patch_write(config)), "port_stall": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.segments = segments = SegmentGenerator(self.config, self.index)
+        m.submodules.words = words = WordGenerator(self.config)
+        m.submodules.packer = packer = Packer(self.config)
+        wiring.connect(m, segments.o, words.i)
+        m.d.comb += [
+            segments.d.eq(self.d), segments.start.eq(self.start), segments.clear.eq(self.clear),
+            words.d.eq(self.d), words.clear.eq(self.clear), words.free.eq(self.free),
+            self.taken.eq(words.taken),
+            self.r.valid.eq(words.valid & words.read), self.r.addr.eq(words.addr),
+            words.go.eq(~words.read | self.r.ready),
+            self.port_stall.eq(self.r.valid & ~self.r.ready),
+            packer.fill.eq(self.d.fill), packer.clear.eq(self.clear),
+            packer.by_line.eq((self.d.op == Opcode.CHANNEL) | (self.d.op == Opcode.MAX)),
+            self.patch.eq(packer.o),
+        ]
+        # The command meets its line when that comes back.
+        valid, word = words.valid & words.go, words.o
+        for stage in range(read_latency(self.config)):
+            later_valid = Signal(name=f"valid{stage}")
+            later = Signal(word_shape(self.config), name=f"word{stage}")
+            m.d.sync += [later_valid.eq(valid & ~self.clear), later.eq(word)]
+            valid, word = later_valid, later
+        m.d.comb += [packer.i_valid.eq(valid), packer.i.eq(word), packer.line.eq(self.r.data)]
+        return m

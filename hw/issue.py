@@ -1,0 +1,151 @@
+"""Issues rows of the filled patch buffers to the array, pass after pass, without bubbles."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig, bits_for
+from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.lane import Lane
+from hw.layout import Opcode
+from hw.packer import patch_write, row_bits
+from hw.walk import GroupWalk
+
+
+def issue_shape(config: CoreConfig) -> data.StructLayout:
+    """One row of every lane: patch rows, weight rows, and where in its pass it stands."""
+    return data.StructLayout({
+        "valid": 1, "first": 1, "last": 1, "buffer": 1,
+        "part": bits_for(config.groups_per_line),
+        "rows": data.ArrayLayout(row_bits(config), config.L),
+        "weights": data.ArrayLayout(config.weight_addr_bits, config.L)})
+
+
+class Issue(wiring.Component):
+    """Keeps the state of both patch buffers and steps the lanes through them.
+
+    Members
+    -------
+    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    patch : In(patch_write), taken : In(2), free : Out(2)
+        Buffers filled by the packer, taken by the word generator, free again.
+    spacing : In
+        Cycles that the drain of one pass takes: final rows of two passes are at least as far apart.
+    o : Out(issue_shape)
+    feed_stall, drain_stall : Out(1)
+        Nothing issued for want of a patch, of a free shadow.
+    error_address, error_patch : Out(1)
+        A weight row outside the banks; a patch larger than a buffer in a layer that is not chunked.
+
+    Behaviour
+    ---------
+    A row a cycle: the next pass follows its predecessor without a bubble if its patch is there.
+    """
+
+    def __init__(self, config: CoreConfig, index: int, spacing_bits: int):
+        self.config, self.index = config, index
+        super().__init__({
+            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "patch": In(patch_write(config)), "taken": In(2), "free": Out(2),
+            "spacing": In(spacing_bits), "o": Out(issue_shape(config)),
+            "feed_stall": Out(1), "drain_stall": Out(1),
+            "error_address": Out(1), "error_patch": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        d, config = self.d, self.config
+        m.submodules.groups = groups = GroupWalk(config, self.index)
+        lanes = [Lane(config) for _ in range(config.L)]
+        for index, lane in enumerate(lanes):
+            m.submodules[f"lane{index}"] = lane
+        used, full, chunk_last = Signal(2), Signal(2), Signal(2)
+        rows = [Signal(row_bits(config), name=f"rows{b}") for b in range(2)]
+        per_channel, refetch = Signal(), Signal()
+        m.d.comb += [
+            per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
+            refetch.eq(per_channel | d.chunked),
+            groups.d.eq(d), groups.start.eq(self.start), self.free.eq(~used),
+        ]
+        # One pass after the other.
+        active, buffer, first = Signal(), Signal(), Signal(init=1)
+        issue, buffer_end, pass_end, release, begin = (
+            Signal(), Signal(), Signal(), Signal(), Signal())
+        wait = Signal(len(self.spacing))
+        is_last = Signal()
+        m.d.comb += [
+            is_last.eq(chunk_last.bit_select(buffer, 1)),
+            issue.eq(active & ~(lanes[0].last & is_last & (wait != 0))),
+            buffer_end.eq(issue & lanes[0].last),
+            pass_end.eq(buffer_end & is_last),
+            release.eq(buffer_end & (refetch | groups.last)),
+            groups.step.eq(pass_end),
+            self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
+            self.error_patch.eq(buffer_end & ~is_last & ~refetch),
+        ]
+        following = Signal()                     # the buffer that the next pass reads
+        m.d.comb += [
+            following.eq(buffer ^ release),
+            begin.eq(~self.clear & Mux(active, buffer_end & (~release | full.bit_select(following, 1)),
+                                       full.bit_select(buffer, 1))),
+        ]
+        with m.If(begin):
+            m.d.sync += active.eq(1)
+        with m.Elif(buffer_end):
+            m.d.sync += active.eq(0)
+        with m.If(buffer_end):
+            m.d.sync += [buffer.eq(following), first.eq(is_last)]
+        with m.Elif(issue):
+            m.d.sync += first.eq(0)
+        with m.If(pass_end):
+            m.d.sync += wait.eq(self.spacing - 1)
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+
+        # Buffers.
+        released = Cat(release & ~buffer, release & buffer)
+        committed = Cat(self.patch.commit & ~self.patch.addr[-1], self.patch.commit & self.patch.addr[-1])
+        m.d.sync += [used.eq((used & ~released) | self.taken), full.eq((full & ~released) | committed)]
+        for b in range(2):
+            with m.If(committed[b]):
+                m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last)]
+        self._weights(m, lanes, groups, (issue, buffer_end, pass_end, begin, is_last))
+        for lane in lanes:
+            m.d.comb += [lane.start.eq(begin), lane.rows.eq(Mux(Mux(begin, following, buffer), rows[1], rows[0])),
+                         lane.step.eq(issue), lane.hold.eq(d.hold)]
+        m.d.comb += [
+            self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
+            self.o.buffer.eq(buffer), self.o.part.eq(groups.g), self.error_address.eq(
+                issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),
+        ]
+        for index, lane in enumerate(lanes):
+            m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
+        with m.If(self.clear):
+            m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1), wait.eq(0)]
+        return m
+
+    def _weights(self, m, lanes, groups, events):
+        """Weight row of the next pass: on within a pass, the next group's, or the first group's."""
+        d, width = self.d, self.config.weight_addr_bits + 1
+        issue, buffer_end, pass_end, begin, _ = events
+        group_base, stride, first = Signal(width), Signal(width), Signal(width)
+        m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
+        if self.config.P == 2:
+            m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
+            if self.index:
+                m.d.comb += first.eq(d.w_base + Mux(d.split, d.group_rows, 0))
+        upcoming = Signal(width)
+        chunk_base = Signal(width)               # where an unfinished pass goes on
+        m.d.comb += upcoming.eq(Mux(groups.last | d.hold, first, group_base + stride))
+        with m.If(self.start):
+            m.d.sync += [group_base.eq(first), chunk_base.eq(first)]
+        with m.Elif(pass_end):
+            m.d.sync += [group_base.eq(upcoming), chunk_base.eq(upcoming)]
+        with m.Elif(buffer_end):
+            m.d.sync += chunk_base.eq(Mux(d.hold, first, lanes[0].weight + 1))
+        for lane in lanes:
+            with m.If(pass_end):
+                m.d.comb += lane.base.eq(upcoming)
+            with m.Elif(buffer_end):
+                m.d.comb += lane.base.eq(Mux(d.hold, first, lanes[0].weight + 1))
+            with m.Else():
+                m.d.comb += lane.base.eq(chunk_base)

@@ -1,0 +1,45 @@
+"""One lane: which patch row meets which weight row next."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig
+from hw.packer import row_bits
+
+
+class Lane(wiring.Component):
+    """Walks all rows of a patch buffer in order.
+
+    A lane owns its row and its weight address, and lanes meet only when all are ``last``: a lane
+    that skips rows needs nothing but another body here.
+
+    Members
+    -------
+    start : In(1), base : In, rows : In
+        Begin in the next cycle at row 0 of a buffer of ``rows`` rows, weights from row ``base`` on.
+    step : In(1), hold : In(1)
+        The current row is being issued; the weight row stays the same.
+    row, weight : Out
+        Current patch row and weight row.
+    last : Out(1)
+        The current row is the lane's final one.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "start": In(1), "base": In(config.weight_addr_bits + 1), "rows": In(row_bits(config)),
+            "step": In(1), "hold": In(1), "row": Out(row_bits(config)),
+            "weight": Out(config.weight_addr_bits + 1), "last": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        row = Signal.like(self.row)
+        m.d.comb += row.eq(Mux(self.start, 0, self.row + self.step))
+        m.d.sync += [self.row.eq(row), self.last.eq(row + 1 == self.rows)]
+        with m.If(self.start):
+            m.d.sync += self.weight.eq(self.base)
+        with m.Elif(self.step & ~self.hold):
+            m.d.sync += self.weight.eq(self.weight + 1)
+        return m

@@ -1,0 +1,98 @@
+"""From the lanes' patch lines to what the multipliers take."""
+
+from amaranth import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.cells.ram import Ram1R1W
+from hw.columns import operand_shape
+from hw.config import CoreConfig, log2
+from hw.issue import issue_shape
+from hw.packer import patch_write
+
+
+class Operands(wiring.Component):
+    """Patch memory of a cluster (two buffers) and the selection of operands from its lines.
+
+    Members
+    -------
+    patch : In(patch_write)
+    issue : In(issue_shape)
+    channel : In(1)
+        Column c takes byte c of the line in lane 0 (CHANNEL) instead of all lane 0's byte.
+    offset : In(signed 8)
+        Subtracted from activations; ignored by narrow multipliers, which add 128.
+    acts : Out(array of L operands), channel_acts : Out(array of C operands)
+    part : Out(C int8)
+        The issued group's C bytes of the line (MAX); one cycle before ``acts``.
+
+    Behaviour
+    ---------
+    ``acts`` follow ``issue`` by ``latency(config)`` cycles, one row a cycle.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        shape = operand_shape(config)
+        super().__init__({
+            "patch": In(patch_write(config)), "issue": In(issue_shape(config)), "channel": In(1),
+            "offset": In(signed(8)), "acts": Out(data.ArrayLayout(shape, config.L)),
+            "channel_acts": Out(data.ArrayLayout(shape, config.C)),
+            "part": Out(data.ArrayLayout(signed(8), config.C))})
+
+    @staticmethod
+    def latency(config: CoreConfig) -> int:
+        """Cycles from an issued row to its operands."""
+        return Operands.part_latency(config) + 1
+
+    @staticmethod
+    def part_latency(config: CoreConfig) -> int:
+        """Cycles from an issued row to ``part``."""
+        return config.ram_latency + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        per_line, lane_bits = config.rows_per_line, log2(config.rows_per_line)
+        select, part = self._delay(m, Cat(row[:lane_bits] for row in self.issue.rows),
+                                   self.issue.part)
+        line = Signal(data.ArrayLayout(8, config.V))
+        for lane in range(config.L):
+            ram = Ram1R1W(config.memory, 8 * per_line, config.patch_depth)
+            m.submodules[f"patch{lane}"] = ram
+            row = self.issue.rows[lane]
+            address = Mux(self.channel, row, row >> lane_bits)[:config.patch_addr_bits]
+            m.d.comb += [
+                ram.w_en.eq(self.patch.valid), ram.w_addr.eq(self.patch.addr),
+                ram.w_data.eq(Cat(self.patch.line.word_select(lane + config.L * r, 8)
+                                  for r in range(per_line))),
+                ram.r_addr.eq(Cat(address, self.issue.buffer)),
+            ]
+            for r in range(per_line):
+                m.d.comb += line[lane + config.L * r].eq(ram.r_data.word_select(r, 8))
+            self._lane(m, lane, ram.r_data, select.word_select(lane, lane_bits) if lane_bits else 0)
+        parts = Array(Cat(line[config.C * g + c] for c in range(config.C))
+                      for g in range(config.groups_per_line))
+        m.d.sync += self.part.as_value().eq(parts[part] if len(parts) > 1 else parts[0])
+        for c in range(config.C):
+            m.d.sync += self.channel_acts[c].eq(
+                Cat(self.part[c][:7], ~self.part[c][7]) if config.narrow else self.part[c])
+        return m
+
+    def _lane(self, m, lane, slots, select):
+        """Pick the row's byte from the lane's part of the line, then subtract the offset."""
+        byte = Signal(signed(8), name=f"byte{lane}")
+        m.d.sync += byte.eq(slots.word_select(select, 8))
+        if self.config.narrow:
+            m.d.sync += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
+        else:
+            m.d.sync += self.acts[lane].eq(byte - self.offset)
+
+    def _delay(self, m, *values):
+        """The values, as late as the patch lines that are being read for them."""
+        for stage in range(self.config.ram_latency):
+            later = [Signal(len(value), name=f"late{stage}_{index}")
+                     for index, value in enumerate(values)]
+            m.d.sync += [after.eq(value) for after, value in zip(later, values)]
+            values = later
+        return values

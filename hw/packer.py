@@ -1,0 +1,102 @@
+"""The feeder's data path: fill what lies outside the image, rotate, merge into whole patch lines."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig, bits_for, log2
+from hw.words import word_shape
+
+
+def patch_write(config: CoreConfig) -> data.StructLayout:
+    """A finished line of a patch buffer; with ``commit``, the buffer's ``rows`` and ``last`` chunk flag."""
+    return data.StructLayout({
+        "valid": 1, "addr": 1 + config.patch_addr_bits, "line": config.line_bits,
+        "commit": 1, "last": 1, "rows": row_bits(config)})
+
+
+def row_bits(config: CoreConfig) -> int:
+    """Bits that count the rows of a patch buffer."""
+    return bits_for(config.patch_lines * config.rows_per_line + 1)
+
+
+class Packer(wiring.Component):
+    """Merges lines of the activation memory into the byte string of a patch.
+
+    Members
+    -------
+    i_valid : In(1), i : In(word_shape), line : In(8 * V)
+        A command and the line that it read.
+    fill : In(8), by_line : In(1)
+        Byte outside the image; rows are counted in lines (CHANNEL, MAX), not in L bytes.
+    clear : In(1)
+    o : Out(patch_write)
+
+    Behaviour
+    ---------
+    One command a cycle; ``o`` follows LATENCY cycles after ``i``.
+    """
+
+    LATENCY = 3
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "i_valid": In(1), "i": In(word_shape(config)), "line": In(config.line_bits),
+            "fill": In(8), "by_line": In(1), "clear": In(1), "o": Out(patch_write(config))})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, v = self.config, bits_for(self.config.V)
+        # 1: bytes outside the image become fill.
+        filled, word, valid = Signal(config.line_bits), Signal(word_shape(config)), Signal()
+        for b in range(config.V):
+            with m.If((self.i.low <= b) & (b < self.i.high)):
+                m.d.sync += filled[8 * b:8 * b + 8].eq(self.line[8 * b:8 * b + 8])
+            with m.Else():
+                m.d.sync += filled[8 * b:8 * b + 8].eq(self.fill)
+        m.d.sync += [word.eq(self.i), valid.eq(self.i_valid & ~self.clear)]
+        # 2: rotate by multiples of align, coarse first.
+        rotated = filled
+        step = config.V // 2
+        while step >= config.align:
+            turned = Cat(rotated[-8 * step:], rotated[:-8 * step])
+            rotated = Mux(word.rotate[log2(step)], turned, rotated)
+            step //= 2
+        aligned, merge, merge_valid = Signal.like(filled), Signal.like(word), Signal()
+        m.d.sync += [aligned.eq(rotated), merge.eq(word), merge_valid.eq(valid & ~self.clear)]
+        # 3: behind the bytes that are already there.
+        kept, merged = Signal(config.line_bits), Signal(config.line_bits)
+        for b in range(config.V):
+            behind = Signal(name=f"behind{b}")
+            m.d.comb += behind.eq(merge.position > b)
+            byte = slice(8 * b, 8 * b + 8)
+            m.d.comb += merged[byte].eq(Mux(behind, kept[byte], aligned[byte]))
+            with m.If(merge_valid):
+                m.d.sync += kept[byte].eq(Mux(behind & ~merge.write, kept[byte], aligned[byte]))
+        self._write(m, merge, merge_valid, merged)
+        return m
+
+    def _write(self, m, merge, merge_valid, merged):
+        """Register the finished line with its address and, at a commit, the number of rows."""
+        config = self.config
+        per_line = config.rows_per_line
+        line, buffer = Signal(config.patch_addr_bits), Signal()
+        lines, rows = Signal(row_bits(config)), Signal(row_bits(config))
+        partial = Signal(bits_for(config.V) + 1)
+        m.d.comb += [
+            lines.eq(Mux((merge.end == 0) | self.by_line, line + 1, line)),
+            partial.eq(merge.end + config.L - 1),
+            rows.eq(Mux(self.by_line, lines, lines * per_line + (partial >> log2(config.L)))),
+        ]
+        write = merge_valid & merge.write & ~self.clear
+        m.d.sync += [
+            self.o.valid.eq(write), self.o.addr.eq(Cat(line, buffer)), self.o.line.eq(merged),
+            self.o.commit.eq(write & merge.commit), self.o.last.eq(merge.last), self.o.rows.eq(rows),
+        ]
+        with m.If(write):
+            m.d.sync += line.eq(line + 1)
+            with m.If(merge.commit):
+                m.d.sync += [line.eq(0), buffer.eq(~buffer)]
+        with m.If(self.clear):
+            m.d.sync += [line.eq(0), buffer.eq(0)]

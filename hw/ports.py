@@ -1,0 +1,113 @@
+"""Clients of the activation memory and the arbiter that gives one of its ports to one of them a cycle."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig
+
+
+def read_latency(config: CoreConfig) -> int:
+    """Cycles from an accepted read request to its data: the arbiter's register and the RAM."""
+    return 1 + config.ram_latency
+
+
+def line_address_bits(config: CoreConfig) -> int:
+    """Bits of a client's line address: one more than the memory needs, so that overruns show."""
+    return config.act_addr_bits + 1
+
+
+def read_client(config: CoreConfig) -> wiring.Signature:
+    """Read requests of one client, seen from the client.
+
+    ``valid & ready`` accepts ``addr``; ``done`` is high with ``data`` exactly ``read_latency`` cycles
+    later, in order, whether the client is ready or not.
+    """
+    return wiring.Signature({
+        "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
+        "done": In(1), "data": In(config.line_bits)})
+
+
+def write_client(config: CoreConfig) -> wiring.Signature:
+    """Writes of one client, seen from the client: ``mask`` has a bit per C bytes of the line."""
+    return wiring.Signature({
+        "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
+        "data": Out(config.line_bits), "mask": Out(config.groups_per_line)})
+
+
+def ram_port(config: CoreConfig) -> wiring.Signature:
+    """One port of the activation memory, seen from its user."""
+    return wiring.Signature({
+        "en": Out(1), "we": Out(config.groups_per_line), "addr": Out(config.act_addr_bits),
+        "w_data": Out(config.line_bits), "r_data": In(config.line_bits)})
+
+
+class PortArbiter(wiring.Component):
+    """Fixed-priority arbiter of one port of the activation memory.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    writers, readers : int
+        Number of clients; a lower index goes first, writers before readers.
+
+    Members
+    -------
+    w{i} : In(write_client), r{i} : In(read_client)
+    ram : Out(ram_port)
+    error : Out(1)
+        High for a cycle after a request left the memory; that request neither reads nor writes.
+
+    Behaviour
+    ---------
+    One request a cycle; the port sees it a cycle later (registered), read data return after
+    ``read_latency(config)`` cycles.
+    """
+
+    def __init__(self, config: CoreConfig, writers: int, readers: int):
+        self.config, self.writers, self.readers = config, writers, readers
+        super().__init__(
+            {f"w{i}": In(write_client(config)) for i in range(writers)}
+            | {f"r{i}": In(read_client(config)) for i in range(readers)}
+            | {"ram": Out(ram_port(config)), "error": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        writers = [getattr(self, f"w{i}") for i in range(self.writers)]
+        readers = [getattr(self, f"r{i}") for i in range(self.readers)]
+        addr = Signal(line_address_bits(self.config))
+        grants = Signal(len(readers))
+        write = Signal()
+        taken = 0
+        for index, client in enumerate(writers + readers):
+            m.d.comb += client.ready.eq(~taken if index else 1)
+            taken = client.valid if index == 0 else taken | client.valid
+        for client in reversed(writers + readers):
+            with m.If(client.valid):
+                m.d.comb += addr.eq(client.addr)
+        for index, client in enumerate(readers):
+            m.d.comb += grants[index].eq(client.valid & client.ready)
+        mask, data = Signal(self.config.groups_per_line), Signal(self.config.line_bits)
+        for client in reversed(writers):
+            with m.If(client.valid):
+                m.d.comb += [mask.eq(client.mask), data.eq(client.data), write.eq(1)]
+
+        inside = addr < self.config.act_lines
+        m.d.sync += [
+            self.ram.en.eq((write | grants.any()) & inside),
+            self.ram.we.eq(mask & write.replicate(len(mask))),
+            self.ram.addr.eq(addr),
+            self.error.eq((write | grants.any()) & ~inside),
+        ]
+        if writers:
+            m.d.sync += self.ram.w_data.eq(data)
+        stages = grants
+        for stage in range(read_latency(self.config)):
+            delayed = Signal(len(readers), name=f"granted{stage}")
+            m.d.sync += delayed.eq(stages)
+            stages = delayed
+        for client, done in zip(readers, stages):
+            m.d.comb += [client.done.eq(done), client.data.eq(self.ram.r_data)]
+        return m
+
+

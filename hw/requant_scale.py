@@ -1,0 +1,196 @@
+"""Psum times multiplier: the first of the two roundings of a requantization."""
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.cells.mult import Mult32
+from hw.requant_beat import SIDE, Beat, add_carry
+
+SCALED_WIDTH = 33
+VALUE = data.StructLayout({"acc": signed(32), "bias": signed(32), "multiplier": 32, "shift": 5,
+                           "second": 1})
+MEMBERS = {"i_valid": In(1), "i": In(VALUE), "o_valid": Out(1), "o": Out(signed(SCALED_WIDTH)),
+           "o_side": Out(SIDE)}
+
+
+class PipelinedScale(wiring.Component):
+    """One scaled psum per cycle.
+
+    Parameters
+    ----------
+    multiplier : str
+        Cells of the 32x32 multiplier, as in CoreConfig.
+
+    Members
+    -------
+    i_valid, i : In
+        A value of VALUE, any cycle.
+    o_valid, o : Out
+        latency(1) cycles later: floor((psum * multiplier + 2^30) / 2^31), minus 1 if the product
+        is negative and shift is not 0. psum is acc + bias, wrapped to 32 bits.
+    o_side : Out(SIDE)
+        The value's shift and second.
+
+    Behaviour
+    ---------
+    With the 1 subtracted, rounding half up after a right shift by ``shift`` is what TFLM's
+    RoundingDivideByPOT does: half away from zero. (A product in -2^30..-1 scales to -1 instead of
+    0, and -1 rounds half up to 0 at every shift but 0.)
+
+    Source
+    ------
+    gemmlowp fixedpoint.h: SaturatingRoundingDoublingHighMul, RoundingDivideByPOT.
+    """
+
+    def __init__(self, multiplier: str):
+        self._multiplier = multiplier
+        super().__init__(MEMBERS)
+
+    def elaborate(self, platform):
+        """Add the bias, multiply, round."""
+        m = Module()
+        beat = Beat(m, self.i_valid, _side(self.i), beat_cycles=1)
+        last = latency(1)
+        m.submodules.mult = mult = Mult32(self._multiplier)
+        psum, factor = Signal(signed(32), reset_less=True), Signal(32, reset_less=True)
+        m.d.sync += [psum.eq(self.i.acc + self.i.bias), factor.eq(self.i.multiplier)]
+        m.d.comb += [mult.a.eq(psum), mult.b.eq(factor)]
+        down = mult.p[63] & beat.side(last).shift.any()
+        m.d.comb += [
+            self.o.eq(add_carry(mult.p[31:], down.replicate(SCALED_WIDTH),
+                                (mult.p[30], mult.p[30]), SCALED_WIDTH)),
+            self.o_valid.eq(beat.at(last)),
+            self.o_side.eq(beat.side(last)),
+        ]
+        return m
+
+
+class SerialScale(wiring.Component):
+    """One scaled psum every beat_cycles cycles, without DSP cells.
+
+    Parameters
+    ----------
+    beat_cycles : int
+        2 or 4: 16 or 8 bits of the multiplier per cycle.
+
+    Members
+    -------
+    As in PipelinedScale; values come at least beat_cycles cycles apart; o_side stays for
+    beat_cycles cycles from o_valid on.
+
+    Behaviour
+    ---------
+    The same numbers as PipelinedScale, latency(beat_cycles) cycles after i_valid. A cycle adds
+    psum times one chunk of the multiplier, least significant first, and drops as many bits:
+    floors nest, so what was dropped does not matter. Both roundings are in the initial value.
+
+    Source
+    ------
+    Radix-4 digits after A. D. Booth, "A signed binary multiplication technique", 1951.
+    """
+
+    def __init__(self, beat_cycles: int):
+        self._beat_cycles = beat_cycles
+        super().__init__(MEMBERS)
+
+    def elaborate(self, platform):
+        """Recode the multiplier, add the multiples of psum in two groups, accumulate."""
+        m = Module()
+        beat = Beat(m, self.i_valid, _side(self.i), self._beat_cycles)
+        pairs = 32 // self._beat_cycles // 4
+        m.submodules.recode = recode = Recode(2 * pairs)
+        m.d.comb += [recode.start.eq(self.i_valid), recode.multiplier.eq(self.i.multiplier)]
+        psum = Signal(signed(32), reset_less=True)
+        beat.load(0, [psum.eq(self.i.acc + self.i.bias)])
+
+        top = recode.carry & beat.at(self._beat_cycles)
+        low, low_carry = self._group(m, psum, recode.digits[:pairs], Const(0))
+        high, high_carry = self._group(m, psum, recode.digits[pairs:], top)
+
+        total = Signal(signed(32), reset_less=True)
+        half = add_carry(total, low, (low_carry, low_carry), 32 + 2 * pairs)
+        full = add_carry(half[2 * pairs:].as_signed(), high, (high_carry, high_carry),
+                         32 + 2 * pairs)
+        m.d.sync += total.eq(full[2 * pairs:])
+        with m.If(beat.at(1)):  # before the first chunk: 2^30, less 2^31 for a negative psum
+            down = psum[-1] & beat.side(1).shift.any()
+            m.d.sync += total.eq(Cat(Const(0, 30), Const(1, 1), down))
+        last = latency(self._beat_cycles)
+        m.d.comb += [self.o.eq(full[2 * pairs - 1:]), self.o_valid.eq(beat.at(last)),
+                     self.o_side.eq(beat.side(last))]
+        return m
+
+    def _group(self, m: Module, psum: Value, digits: list, top: Value):
+        """Registers with the sum of psum * digit * 4^k, 1 short where the carry is set."""
+        rows = [_multiple(psum, digit) for digit in digits]
+        total, dropped = rows[0], []
+        for row, digit in zip(rows[1:], digits[1:], strict=True):
+            dropped.append(total[:2])
+            total = add_carry(total[2:].as_signed(), row, (digit[0], digit[1]), 34)
+        dropped.append(total[:2])
+        total = total[2:].as_signed()
+        if not isinstance(top, Const):
+            total = Mux(top, (total + psum)[:32], total)
+        group = Signal(signed(32 + 2 * len(digits)), reset_less=True)
+        carry = Signal(reset_less=True)
+        m.d.sync += [group.eq(Cat(dropped, total)), carry.eq(digits[0].all())]
+        return group, carry
+
+
+class Recode(wiring.Component):
+    """Gives the multiplier's radix-4 digits -1, 0, 1, 2, some per cycle.
+
+    Parameters
+    ----------
+    count : int
+        Digits per cycle.
+
+    Members
+    -------
+    start : In(1)
+        The first cycle of a value; its multiplier is sampled here.
+    multiplier : In(32)
+        Unsigned.
+    digits : Out(ArrayLayout(2, count))
+        Digit modulo 4, so 3 is -1; the first ones one cycle after start, and so on.
+    carry : Out(1)
+        What the digits so far lack, in units of the digit after them.
+    """
+
+    def __init__(self, count: int):
+        self._count = count
+        super().__init__({"start": In(1), "multiplier": In(32),
+                          "digits": Out(data.ArrayLayout(2, count)), "carry": Out(1)})
+
+    def elaborate(self, platform):
+        """Shift the multiplier down, count digits of 3 and 4 as -1 and 0 with a carry."""
+        m = Module()
+        bits = 2 * self._count
+        rest = Signal(32 - bits, reset_less=True)
+        m.d.sync += [rest.eq(Mux(self.start, self.multiplier[bits:], rest[bits:])),
+                     rest[-bits:].eq(self.multiplier[-bits:])]  # what moves up there is not used
+        chunk = Mux(self.start, self.multiplier[:bits], rest[:bits])
+        carry = ~self.start & self.carry
+        for k in range(self._count):
+            low, high = chunk[2 * k], chunk[2 * k + 1]
+            m.d.sync += self.digits[k].eq(Cat(low ^ carry, high ^ (low & carry)))
+            carry = high & (low | carry)
+        m.d.sync += self.carry.eq(carry)
+        return m
+
+
+def latency(beat_cycles: int) -> int:
+    """Cycles from i_valid to o_valid of a scale."""
+    return 1 + (Mult32.LATENCY if beat_cycles == 1 else beat_cycles)
+
+
+def _side(value: data.View) -> data.View:
+    return SIDE(Cat(value.shift, value.second))
+
+
+def _multiple(psum: Value, digit: Value) -> Value:
+    """psum * digit, 33 bits; 1 less for digit -1, which is the code 3."""
+    once, twice = Cat(psum, psum[-1]), Cat(Const(0, 1), psum)
+    return Mux(digit[1], Mux(digit[0], ~once, twice), Mux(digit[0], once, 0)).as_signed()

@@ -1,0 +1,61 @@
+"""The weight banks: one per lane, read by every cluster through a port of its own."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.cells.ram import Ram1R1W, RamRW
+from hw.config import CoreConfig, bits_for
+
+
+def line_address_bits(config: CoreConfig) -> int:
+    """Bits of the address of V bytes among the weights: row, then block of lanes."""
+    return bits_for(config.weight_rows * config.row_bytes // config.V)
+
+
+class WeightBanks(wiring.Component):
+    """L banks of ``weight_rows`` rows of C int8.
+
+    Members
+    -------
+    w_en : In(1), w_addr : In, w_data : In(8 * V)
+        Write V/C neighbouring lanes of a row: byte address / V, as the bytes lie in a program.
+    addrs{p} : In(array of L), o{p} : Out(array of L rows)
+        Rows read by cluster p, ``config.ram_latency`` cycles later. A write takes the place of
+        cluster 0's read where P = 2.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        addrs = data.ArrayLayout(config.weight_addr_bits, config.L)
+        rows = data.ArrayLayout(data.ArrayLayout(signed(config.weight_width), config.C), config.L)
+        super().__init__(
+            {"w_en": In(1), "w_addr": In(line_address_bits(config)), "w_data": In(config.line_bits)}
+            | {f"addrs{p}": In(addrs) for p in range(config.P)}
+            | {f"o{p}": Out(rows) for p in range(config.P)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        lanes_per_line = config.V // config.C
+        blocks = config.L // lanes_per_line
+        block_bits = bits_for(blocks) if blocks > 1 else 0
+        row, block = self.w_addr[block_bits:], self.w_addr[:block_bits]
+        for lane in range(config.L):
+            write = Signal(name=f"write{lane}")
+            m.d.comb += write.eq(self.w_en & (block == lane // lanes_per_line if block_bits else 1))
+            word = self.w_data.word_select(lane % lanes_per_line, 8 * config.C)
+            if config.P == 1:
+                ram = Ram1R1W(config.memory, 8 * config.C, config.weight_rows)
+                m.d.comb += [ram.w_en.eq(write), ram.w_addr.eq(row), ram.w_data.eq(word),
+                             ram.r_addr.eq(self.addrs0[lane]), self.o0[lane].eq(ram.r_data)]
+            else:
+                ram = RamRW(config.memory, 8 * config.C, config.weight_rows, ports=2)
+                m.d.comb += [
+                    ram.p0.en.eq(1), ram.p0.we.eq(write), ram.p0.w_data.eq(word),
+                    ram.p0.addr.eq(Mux(write, row, self.addrs0[lane])),
+                    self.o0[lane].eq(ram.p0.r_data), ram.p1.en.eq(1),
+                    ram.p1.addr.eq(self.addrs1[lane]), self.o1[lane].eq(ram.p1.r_data),
+                ]
+            m.submodules[f"bank{lane}"] = ram
+        return m

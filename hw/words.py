@@ -1,0 +1,142 @@
+"""Second half of the feeder's address generator: memory lines of each segment, and where their bytes go."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig, bits_for
+from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.ports import line_address_bits
+from hw.segments import segment_shape
+
+
+def word_shape(config: CoreConfig) -> data.StructLayout:
+    """What the packer does with one line of the activation memory.
+
+    ``low, high``: bytes of the line that are real, the others are fill; ``rotate``: bytes to rotate
+    towards higher positions; ``position``: first free byte of the patch line in the making;
+    ``end``: free bytes begin here afterwards, 0 if it is just full; ``write``: the patch line is complete or the
+    patch ends; ``commit``: with that write the buffer is done; ``last``: and so is the patch.
+    """
+    v = bits_for(config.V)
+    return data.StructLayout({
+        "low": v + 1, "high": v + 1, "rotate": v, "position": v, "end": v,
+        "write": 1, "commit": 1, "last": 1})
+
+
+class WordGenerator(wiring.Component):
+    """Cuts segments at line boundaries and places their bytes in patch buffers without gaps.
+
+    Members
+    -------
+    d : In(DESCRIPTOR_SHAPE)
+    i : In(stream of segment_shape)
+    free : In(2)
+        A patch buffer may be filled; ``taken`` strobes when filling it begins.
+    taken : Out(2)
+    addr : Out, read : Out(1), go : In(1), valid : Out(1), o : Out(word_shape)
+        A command: with ``read`` it wants the line at ``addr``; it leaves in a cycle with ``go``.
+    clear : In(1)
+        Forget everything.
+
+    Behaviour
+    ---------
+    One line a cycle; one more if the last line of a patch spills into another patch line.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__({
+            "d": In(DESCRIPTOR_SHAPE), "i": In(stream.Signature(segment_shape(config))),
+            "free": In(2), "taken": Out(2), "clear": In(1), "go": In(1), "valid": Out(1),
+            "read": Out(1), "addr": Out(line_address_bits(config)), "o": Out(word_shape(config))})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, v = self.config, bits_for(self.config.V)
+        step = Signal()                         # the pipeline may move
+        m.d.comb += step.eq(~self.valid | self.go)
+
+        # The rest of the current segment: taken from the input when there is none.
+        more, spill = Signal(), Signal()
+        held = Signal(segment_shape(config))
+        held_bytes = Signal(16)
+        segment, remaining = Signal(segment_shape(config)), Signal(16)
+        m.d.comb += [
+            segment.eq(Mux(more, held, self.i.payload)),
+            remaining.eq(Mux(more, held_bytes, self.d.segment_bytes)),
+        ]
+        low = segment.addr[:v]
+        room = Signal(v + 1)
+        count = Signal(v + 1)                   # bytes of this line that go into the patch
+        whole = Signal()                        # the segment ends with this line
+        m.d.comb += [
+            room.eq(config.V - low),
+            whole.eq(remaining <= room),
+            count.eq(Mux(whole, remaining, room)),
+        ]
+        # Where they go.
+        position, line, buffer, owned = Signal(v), Signal(config.patch_addr_bits), Signal(), Signal()
+        filled = Signal(v + 1)
+        full, ends, overflow = Signal(), Signal(), Signal()
+        may_fill, active = Signal(), Signal()
+        m.d.comb += [
+            filled.eq(Mux(spill, position, position + count)),
+            full.eq(filled[v]),
+            ends.eq(spill | (segment.last & whole & (filled <= config.V))),
+            overflow.eq(~spill & segment.last & whole & (filled > config.V)),
+            may_fill.eq(owned | self.free.bit_select(buffer, 1)),
+            active.eq((spill | more | self.i.valid) & may_fill),
+            self.i.ready.eq(step & active & ~more & ~spill),
+        ]
+        o = Signal(word_shape(config))
+        commit = Signal()
+        m.d.comb += [
+            commit.eq(ends | (full & (line == config.patch_lines - 1))),
+            o.rotate.eq(position - low), o.position.eq(position), o.end.eq(filled[:v]),
+            o.write.eq(full | ends), o.commit.eq(commit), o.last.eq(ends),
+        ]
+        with m.If(step & active):
+            m.d.sync += [position.eq(filled[:v]), owned.eq(1), spill.eq(overflow)]
+            m.d.comb += self.taken.eq(Mux(owned, 0, 1 << buffer))
+            with m.If(~spill):
+                m.d.sync += [more.eq(~whole), held.eq(segment), held_bytes.eq(remaining - count),
+                             held.addr.eq(segment.addr + count), held.col.eq(segment.col + count)]
+            with m.If(full):
+                m.d.sync += line.eq(line + 1)
+            with m.If(commit):
+                m.d.sync += [line.eq(0), buffer.eq(~buffer), owned.eq(0)]
+            with m.If(ends):
+                m.d.sync += position.eq(0)
+        with m.If(self.clear):
+            m.d.sync += [more.eq(0), spill.eq(0), position.eq(0), line.eq(0), buffer.eq(0),
+                         owned.eq(0)]
+        self._masks(m, step, active, segment, low, o, spill)
+        return m
+
+    def _masks(self, m, step, active, segment, low, o, spill):
+        """Register the command, then find which bytes of the line lie in the image."""
+        config, v = self.config, bits_for(self.config.V)
+        first, present, real = Signal(signed(18)), Signal(), Signal()
+        early, line = Signal(word_shape(config)), Signal.like(self.addr)
+        with m.If(step):
+            m.d.sync += [
+                present.eq(active & ~self.clear), early.eq(o), line.eq(segment.addr[v:]),
+                first.eq(segment.col - low),       # byte column of the line's first byte
+                real.eq(segment.inside & ~spill),
+            ]
+        beyond = Signal(signed(18))                # bytes from the line's first to the row's end
+        low_byte, high_byte = Signal(v + 1), Signal(v + 1)
+        m.d.comb += [
+            beyond.eq(self.d.row_bytes - first),
+            low_byte.eq(Mux(first >= 0, 0, Mux(first <= -config.V, config.V, -first))),
+            high_byte.eq(Mux(beyond <= 0, 0, Mux(beyond >= config.V, config.V, beyond))),
+        ]
+        with m.If(step):
+            m.d.sync += [
+                self.valid.eq(present & ~self.clear), self.addr.eq(line), self.o.eq(early),
+                self.o.low.eq(Mux(real, low_byte, config.V)), self.o.high.eq(high_byte),
+                self.read.eq(real & (low_byte < high_byte)),
+            ]
+        with m.If(self.clear):
+            m.d.sync += [self.valid.eq(0), present.eq(0)]

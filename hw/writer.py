@@ -1,0 +1,79 @@
+"""Collects the bytes of a pass and writes them to the activation memory."""
+
+from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig, bits_for
+from hw.ports import line_address_bits, write_client
+
+
+class Writer(wiring.Component):
+    """C bytes of a pass, a beat at a time, become one write of a line or a part of it.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    depth : int
+        Passes that may be on their way between ``push`` and their last byte.
+
+    Members
+    -------
+    push : In(1), addr : In, part : In
+        A pass will arrive: its line and which C bytes of it.
+    i_valid : In(1), i : In(8 * requant_units)
+        A beat, channels in ascending order.
+    w : Out(write_client)
+    idle : Out(1)
+        Nothing on its way.
+
+    Behaviour
+    ---------
+    Never stalls its source: the write must be accepted before the next pass is complete, which the
+    port's highest priority ensures.
+    """
+
+    def __init__(self, config: CoreConfig, depth: int):
+        self.config, self.depth = config, depth
+        super().__init__({
+            "push": In(1), "addr": In(line_address_bits(config)),
+            "part": In(bits_for(config.groups_per_line)), "clear": In(1),
+            "i_valid": In(1), "i": In(8 * config.requant_units),
+            "w": Out(write_client(config)), "idle": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        waiting = Signal(range(self.depth + 1))
+        addrs = [Signal.like(self.addr, name=f"addr{i}") for i in range(self.depth)]
+        parts = [Signal.like(self.part, name=f"part{i}") for i in range(self.depth)]
+        with m.If(self.push):
+            for queue, new in ((addrs, self.addr), (parts, self.part)):
+                m.d.sync += [queue[0].eq(new)] + [b.eq(a) for a, b in zip(queue, queue[1:])]
+        bytes_, beat = Signal(8 * config.C), Signal(range(config.beats))
+        done = Signal()
+        m.d.comb += done.eq(self.i_valid & (beat == config.beats - 1))
+        shifted = Cat(bytes_, self.i)[len(self.i):]
+        with m.If(self.i_valid):
+            m.d.sync += [bytes_.eq(shifted), beat.eq(Mux(done, 0, beat + 1))]
+        m.d.sync += waiting.eq(waiting + self.push - done)
+        oldest = waiting - 1
+        with m.If(done):
+            m.d.sync += [
+                self.w.valid.eq(1),
+                self.w.addr.eq(Array(addrs)[oldest] if self.depth > 1 else addrs[0]),
+                self.w.mask.eq(1 << (Array(parts)[oldest] if self.depth > 1 else parts[0])
+                               if config.groups_per_line > 1 else 1),
+            ]
+        with m.Elif(self.w.ready):
+            m.d.sync += self.w.valid.eq(0)
+        line = bytes_
+        if config.P > config.F:      # another writer may go first: keep the line meanwhile
+            line = Signal.like(bytes_)
+            with m.If(done):
+                m.d.sync += line.eq(shifted)
+        m.d.comb += [self.w.data.eq(line.replicate(config.groups_per_line)),
+                     self.idle.eq((waiting == 0) & ~self.w.valid)]
+        with m.If(self.clear):
+            m.d.sync += [waiting.eq(0), beat.eq(0), self.w.valid.eq(0)]
+        return m
