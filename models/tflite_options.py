@@ -10,6 +10,7 @@ from models.validate import require
 AGAIN = "copy or export the file again"
 ACTIVATIONS = {code: name for name, code in vars(tflite.ActivationFunctionType).items()
                if isinstance(code, int)}
+MAX_REACH = 256  # of a window beyond its input: SAME would pad without bound
 PADDINGS = {code: name for name, code in vars(tflite.Padding).items() if isinstance(code, int)}
 
 
@@ -72,6 +73,10 @@ def _window(op, options, tensors, kernel, dilation=(1, 1)):
     require(code in PADDINGS, f"{op.name} padding", "SAME or VALID", code, AGAIN)
     for field, values in (("stride", stride), ("dilation", dilation), ("kernel", kernel)):
         require(min(values) > 0, f"{op.name} {field}", "positive", values, AGAIN)
+    for i in range(2):
+        reach = (kernel[i] - 1) * dilation[i] + 1
+        most = max(size[i], MAX_REACH)
+        require(reach <= most, f"{op.name} kernel times dilation", f"at most {most}", reach, AGAIN)
     vertical, horizontal = (
         window_padding(PADDINGS[code] == "SAME", size[i], kernel[i], stride[i], dilation[i])
         for i in range(2))

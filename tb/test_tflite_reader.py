@@ -178,6 +178,7 @@ def scale(*values):
     (option(0, Padding=7), "op00_CONV_2D padding must be SAME or VALID, not 7"),
     (option(0, FusedActivationFunction=4), "op00_CONV_2D activation must be one of NONE"),
     (option(4, FilterHeight=0), "op04_MAX_POOL_2D kernel must be positive"),
+    (option(4, FilterWidth=1 << 20, Padding=0), "op04_MAX_POOL_2D kernel times dilation must be"),
     (option(8, Beta=float("nan")), "op08_SOFTMAX beta times scale must be above"),
     (tensor(0, scale=scale()), "op00_CONV_2D input scales must be one, not 0; quantize"),
     (tensor(0, scale=scale(float("inf"))), "op00_CONV_2D input scale must be positive and finite"),
