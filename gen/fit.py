@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from gen.draft import Draft, draft, require_fit
+from gen.lower import lower
 from gen.pages import groups_needed, rows_needed
+from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.cells.ram import blocks
 from hw.config import CoreConfig, align_up
@@ -46,26 +48,29 @@ def fit_memories(target: Target, graph: Graph) -> Target:
         The device has too few RAM blocks; the text counts them.
     """
     config = target.config
-    layers = draft(graph, replace(config, act_lines=_deepest(config))).lowered.layers
-    needed = align_up(rows_needed(layers, config), config.weight_granule)
+    require_supported(graph, config)
+    layers = lower(graph, config).layers
+    rows = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
     groups = _param_groups(config, groups_needed(layers, config))
     tried = []
-    rows = needed
-    while rows >= config.weight_granule:
+    for rows in range(min(rows, MOST_ROWS), 0, -config.weight_granule):
         for count in sorted({groups, config.param_groups}, reverse=True):
-            found = _try(target, graph, min(rows, MOST_ROWS), count)
+            found = _try(target, graph, rows, count)
             if isinstance(found, Target):
                 return found
             tried.append(found)
-        rows = rows // config.weight_granule // 2 * config.weight_granule
-    best = min(tried, key=lambda item: item[0], default=(0, "it has no weights"))
-    raise FitError(f"{graph.name} does not fit {target.device} with any memory depths: "
-                   f"{best[1]}; use a larger device or a smaller network")
+    raise FitError(f"{graph.name} does not fit {target.device} with any memory depths: with its "
+                   f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 
 def _try(target, graph, rows, groups):
     """A target with these depths, or how many blocks it lacks and why it does not fit."""
     config = replace(target.config, weight_rows=rows, param_groups=groups)
+    if config.memory != "ice40":
+        config = replace(config, act_lines=config.act_granule)
+    lack = _lack(target, config, "at least ")
+    if lack:
+        return lack
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
@@ -73,18 +78,23 @@ def _try(target, graph, rows, groups):
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))
     except FitError as error:
-        return 1 << 20, str(error)
+        return str(error)
     if config.memory != "ice40":
         lines = align_up(found.lines, config.act_granule)
         if lines > MOST_LINES:
-            return 1 << 19, f"activations need {found.lines * config.V} bytes"
+            return f"its activations need {found.lines * config.V} bytes"
         config = replace(config, act_lines=lines)
+    return _lack(target, config) or replace(target, config=config)
+
+
+def _lack(target, config, least=""):
+    """How many blocks of the device are too few, in words; None if they suffice."""
     counts = core_blocks(config)
     total = sum(counts.values())
-    if total > target.ram_blocks:
-        text = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        return total, f"it needs {total} RAM blocks ({text}), not {target.ram_blocks}"
-    return replace(target, config=config)
+    if total <= target.ram_blocks:
+        return None
+    text = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return f"it needs {least}{total} RAM blocks ({text}), not {target.ram_blocks}"
 
 
 def _param_groups(config, needed):

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from gen.compile import compile_model
@@ -21,6 +21,7 @@ from gen.lower.arith import (
 )
 from gen.lower.pool import spans
 from gen.pages import make_plan
+from gen.support import check as verdicts
 from gen.targets import PRESETS, FitError, resolve
 from hw.config import CoreConfig
 from hw.layout import Opcode, Space
@@ -32,9 +33,10 @@ from tb.tflite_builder import Net
 
 ACTIVATIONS = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 PADDINGS = st.sampled_from(["SAME", "VALID"])
+FORMS = ["input", "later", "both", "twice", "pooled", "chain", "keep"]
 SEEDS = st.integers(0, 1 << 30)
 BUDGET = settings(max_examples=60, deadline=None, derandomize=True,
-                  suppress_health_check=list(HealthCheck))
+                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @st.composite
@@ -61,6 +63,8 @@ def check(net: Net | Graph, config: CoreConfig, inputs: int = 1):
     """
     graph = parse(net.bytes()) if isinstance(net, Net) else net
     target = replace(PRESETS["ecp5-85k"], config=config)
+    if any("scale ratio" in verdict.reason for verdict in verdicts(graph, config)):
+        reject()  # drawn weights near zero
     try:
         program = compile_model(graph, target)
     except FitError:
@@ -165,7 +169,7 @@ def test_lowering_equals_golden_for_pools():
 def test_lowering_equals_golden_for_additions():
     @settings(BUDGET, max_examples=100)
     @given(configs(), st.tuples(*[st.integers(1, 6)] * 2), st.integers(1, 40), ACTIVATIONS,
-           ACTIVATIONS, st.sampled_from("input later both twice pooled chain keep".split()),
+           ACTIVATIONS, st.sampled_from(FORMS),
            st.booleans(), SEEDS)
     def case(config, size, depth, first, second, form, swap, seed):
         check(residual_net(form, size, depth, first, second, swap, seed), config, inputs=2)
@@ -222,7 +226,7 @@ def test_lowering_equals_golden_for_networks():
         net.conv(12, activation="RELU").conv(12)
         net.here, other = (start, net.here) if swap else (net.here, start)
         net.add(other, activation="RELU").max_pool().conv(20, stride=(2, 2))
-        net.average_pool(net.shape[1:3]).reshape().fully_connected(10).softmax()
+        net.average_pool((net.shape[1], net.shape[2])).reshape().fully_connected(10).softmax()
         check(net, config, inputs=2)
     case()
 
