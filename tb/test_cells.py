@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Vendor cells: their arithmetic and memory, their numbers, and what Yosys makes of them."""
 
 import json
@@ -26,13 +27,13 @@ BYTE, WIDE, UNSIGNED8 = (-128, 127), (-255, 255), (0, 255)
 
 MEMORIES_1R1W = [
     ("plain", 24, 40), ("dp16kd", 36, 512), ("dp16kd", 40, 1536), ("dp16kd", 8, 5120),
-    ("dp16kd", 5, 3072), ("dp16kd", 7, 8192), ("dp16kd", 2, 16384 + 512), ("ice40", 16, 256),
+    ("dp16kd", 9, 3072), ("dp16kd", 7, 8192), ("dp16kd", 2, 16384 + 512), ("ice40", 16, 256),
     ("ice40", 20, 768), ("ice40", 9, 1024 + 2048),
 ]
 MEMORIES_RW = [
     ("plain", 32, 48, 2, 4), ("plain", 8, 64, 1, 1), ("dp16kd", 36, 1024, 2, 1),
     ("dp16kd", 32, 3072, 2, 4), ("dp16kd", 24, 5120, 2, 3), ("dp16kd", 40, 1024, 2, 2),
-    ("dp16kd", 128, 1024, 2, 16), ("dp16kd", 6, 8192, 1, 1), ("ice40", 24, 16384, 1, 3),
+    ("dp16kd", 56, 1024, 2, 7), ("dp16kd", 6, 8192, 1, 1), ("ice40", 24, 16384, 1, 3),
     ("ice40", 64, 32768, 1, 2), ("ice40", 13, 16384, 1, 1),
 ]
 
