@@ -50,10 +50,10 @@ def fit_memories(target: Target, graph: Graph) -> Target:
     config = target.config
     require_supported(graph, config)
     layers = lower(graph, config).layers
-    rows = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
+    most = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
     groups = _param_groups(config, groups_needed(layers, config))
     tried = []
-    for rows in range(min(rows, MOST_ROWS), 0, -config.weight_granule):
+    for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
         for count in sorted({groups, config.param_groups}, reverse=True):
             found = _try(target, graph, rows, count)
             if isinstance(found, Target):
