@@ -64,23 +64,13 @@ def _require_folder(path: Path) -> None:
 
 def check(arguments) -> int:
     """Print where every operator of a model runs; compile it if a target is named."""
-    from rich.table import Table
-
     from gen.support import check as verdicts_of
+    from gen.tables import verdict_table
     graph = _load(arguments.model)
     named, arguments.target = arguments.target, arguments.target or DEFAULT_TARGET
     target = _target(arguments)
     verdicts = verdicts_of(graph, target.config)
-    table = Table(title=f"{graph.name} on {target.name}")
-    for name, justify in (("operator", "left"), ("output", "right"), ("MACs", "right"),
-                          ("runs on", "left"), ("why, what to do", "left")):
-        table.add_column(name, justify=justify, overflow="fold")
-    for verdict in verdicts:
-        table.add_row(verdict.op, "x".join(map(str, verdict.shape)), f"{verdict.macs:,}",
-                      verdict.where, verdict.reason, style="red" if verdict.where == "unsupported"
-                      else None)
-    console = _console()
-    console.print(table)
+    _console().print(verdict_table(f"{graph.name} on {target.name}", verdicts))
     wrong = [verdict for verdict in verdicts if verdict.where == "unsupported"]
     if wrong:
         print(f"error: {wrong[0].reason}", file=sys.stderr)
@@ -113,34 +103,24 @@ def compile_(arguments) -> int:
 def generate(arguments) -> int:
     """Write a core's Verilog, configuration and register map, or list the parameters."""
     if arguments.list:
-        return _list_parameters()
-    if arguments.output is None:
-        arguments.parser.error("the following arguments are required: -o/--output")
+        from gen.tables import parameter_table
+        _console().print(parameter_table())
+        return FINE
+    output: Path | None = arguments.output
+    if output is None:
+        return arguments.parser.error("the following arguments are required: -o/--output")
     from gen.paths import write_files
     from gen.registers import registers
     from gen.targets import to_toml
-    _require_folder(arguments.output)
+    _require_folder(output)
     target = _target(arguments, arguments.fit)
     from gen.verilog import emit
     with _progress() as progress:
         progress.add_task(f"generating Verilog for {target.name}", total=None, count="")
         text = emit(target.config)
-    write_files(arguments.output, {"systolith.v": text, "config.toml": to_toml(target),
-                                   "registers.md": registers(target.config)})
-    print(f"{arguments.output}: systolith.v, config.toml, registers.md")
-    return FINE
-
-
-def _list_parameters() -> int:
-    from rich.table import Table
-
-    from gen.targets import PRESETS, parameters
-    table = Table(title="parameters: --set NAME=VALUE")
-    for name in ("name", "may be", *PRESETS, "meaning"):
-        table.add_column(name, overflow="fold", no_wrap=name == "name")
-    for name, choices, values, meaning in parameters():
-        table.add_row(name, choices, *(values[preset] for preset in PRESETS), meaning)
-    _console().print(table)
+    write_files(output, {"systolith.v": text, "config.toml": to_toml(target),
+                         "registers.md": registers(target.config)})
+    print(f"{output}: systolith.v, config.toml, registers.md")
     return FINE
 
 

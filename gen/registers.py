@@ -18,7 +18,7 @@ from hw.layout import (
 SPACE_DOCS = {
     Space.REGS: ("registers", "read and write"),
     Space.ACT: ("activation memory", "read and write; a line is written with its last word"),
-    Space.WEIGHT: ("weight banks", "write; a row is written with its last word"),
+    Space.WEIGHT: ("weight banks", "write; a line of V bytes is written with its last word"),
     Space.PARAM: ("bias, multiplier and shift of each channel", "write"),
     Space.TABLE: ("rescaling table of additions", "write"),
 }

@@ -112,7 +112,7 @@ class Device:
         """
         body = np.asarray(words, dtype="<u4").tobytes()
         self._send(struct.pack("<4I", WRITE, space, offset, len(body) // 4) + body)
-        self._check(*self._words(1), "write", space, offset)
+        self._check(self._words(1)[0], "write", space, offset)
 
     def read(self, space: Space, offset: int, count: int) -> np.ndarray:
         """Return 32-bit words from a word offset of a space on.

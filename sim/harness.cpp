@@ -29,6 +29,7 @@ namespace {
 enum Command : uint32_t { kWrite = 1, kRead = 2, kWatch = 3, kRun = 4 };
 constexpr uint32_t kControl = 3, kStatus = 4, kCycles = 6;  // word offsets in space 0
 constexpr int kAnswerCycles = 1000;  // the bus must answer within these
+constexpr int kStartCycles = 8;  // irq of a former run is low by then
 constexpr int kPollCycles = 64;
 
 struct Watch {
@@ -102,6 +103,7 @@ public:
         bool good = access(0, kControl, true, word);
         const uint64_t start = count_;
         bool busy = good;
+        for (int i = 0; i < kStartCycles; ++i) step();
         while (busy && count_ - start < limit) {
             for (int i = 0; i < kPollCycles && !top_->irq; ++i) step();
             good = access(0, kStatus, false, status);

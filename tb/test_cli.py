@@ -1,0 +1,204 @@
+"""The command line: what it writes, how it refuses, and that it leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import systolith
+from gen.paths import ROOT
+from gen.pnr import BuildError, BuildResult
+from gen.pnr.flow import CONFLICT, first_error, goal_mhz
+from gen.targets import PRESETS, resolve
+from sim.device import DeviceError
+
+COMMANDS = ("check", "compile", "generate", "simulate", "build")
+MODEL = str(ROOT / "models" / "fashion" / "fashion.tflite")
+IMAGES = str(ROOT / "models" / "fashion" / "images.npy")
+SIMULATE = ["simulate", MODEL, "--target", "up5k", "--input"]
+
+
+def run(capsys, *argv) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command."""
+    try:
+        code = systolith.main([str(arg) for arg in argv])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def refused(capsys, *argv, code=2) -> str:
+    """The one line of a refusal."""
+    found, _, error = run(capsys, *argv)
+    assert found == code
+    assert error.startswith("error: ") and error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_an_example(capsys, command):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert f"example:\n  systolith {command} " in out
+
+
+def test_module_starts_without_heavy_imports():
+    text = ("import sys, systolith; systolith._parser(); "
+            "sys.exit(bool({'numpy', 'amaranth', 'rich', 'tflite'} & set(sys.modules)))")
+    subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True)
+
+
+def test_module_runs_as_python_m():
+    done = subprocess.run([sys.executable, "-m", "systolith", "generate", "--list"], cwd=ROOT,
+                          check=True, capture_output=True, text=True)
+    assert "weight_rows" in done.stdout and "1/4" in done.stdout
+
+
+@pytest.mark.parametrize("argv", (
+    [], ["nothing"], ["generate"], ["build", "--target", "up5k"], ["simulate", MODEL],
+    ["build", "--target", "up5k", "--seed", "one", "-o", "x"],
+    [*SIMULATE, IMAGES, "--skip", "maybe"]))
+def test_usage_errors_are_one_line(capsys, argv):
+    assert "--help" in refused(capsys, *argv)
+
+
+def test_check_tells_where_operators_run(capsys):
+    code, out, error = run(capsys, "check", MODEL, "--target", "up5k")
+    assert (code, error) == (0, "")
+    assert "op12_SOFTMAX" in out and "host" in out and "bytes" in out
+
+
+def test_check_refuses_what_is_no_model(capsys, tmp_path):
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(Path(MODEL).read_bytes()[:5000])
+    assert "broken.tflite" in refused(capsys, "check", path)
+    assert "missing.tflite" in refused(capsys, "check", tmp_path / "missing.tflite")
+    assert str(tmp_path.name) in refused(capsys, "check", tmp_path)
+
+
+def test_check_refuses_an_unsupported_operator(capsys, mlperf):
+    error = refused(capsys, "check", mlperf / "kws_dscnn.tflite")
+    assert "DEPTHWISE_CONV_2D" in error
+
+
+@pytest.mark.parametrize("flags", (["--target", "nothing"], ["--target", "up5k", "--set", "Q=7"],
+                                   ["--target", "up5k", "--set", "weight_row=512"],
+                                   ["--target", "up5k", "--set", "P"]))
+def test_wrong_targets_are_refused_before_anything_is_written(capsys, tmp_path, flags):
+    output = tmp_path / "out"
+    for command in (["generate"], ["build"], ["compile", MODEL]):
+        assert ";" in refused(capsys, *command, *flags, "-o", output)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compile_writes_program_and_reports(capsys, tmp_path):
+    code, _, _ = run(capsys, "compile", MODEL, "--target", "up5k", "-o", tmp_path)
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == \
+        ["program.bin", "report.json", "report.md"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["model"] == "fashion" and report["macs"] > 1e6
+
+
+def test_compile_refuses_a_model_that_does_not_fit(capsys, tmp_path, mlperf):
+    error = refused(capsys, "compile", mlperf / "ic_resnet8.tflite", "--target", "ecp5-25k",
+                    "-o", tmp_path / "out")
+    assert "does not fit" in error and "bytes" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_must_be_a_folder(capsys, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    assert "file" in refused(capsys, "compile", MODEL, "--target", "up5k", "-o", path)
+    assert path.read_text() == "x"
+
+
+def test_generate_writes_a_configuration_that_resolves_to_itself(capsys, tmp_path):
+    code, _, _ = run(capsys, "generate", "--target", "up5k", "--set", "weight_rows=256", "-o",
+                     tmp_path / "a" / "b")
+    assert code == 0
+    folder = tmp_path / "a" / "b"
+    assert sorted(path.name for path in folder.iterdir()) == \
+        ["config.toml", "registers.md", "systolith.v"]
+    assert tomllib.loads((folder / "config.toml").read_text())["weight_rows"] == 256
+    expected = resolve("up5k", ["weight_rows=256"]).config
+    assert resolve(str(folder / "config.toml")).config == expected
+
+
+@pytest.mark.parametrize(("array", "word"), (
+    (np.zeros((1, 28, 28, 1), np.float32), "int8"),
+    (np.zeros((28, 28, 1), np.int8), "shape"),
+    (np.zeros((2, 27, 28, 1), np.int8), "shape"),
+    (np.zeros((0, 28, 28, 1), np.int8), "at least 1")))
+def test_simulate_refuses_inputs_of_another_kind(capsys, tmp_path, array, word):
+    path = tmp_path / "x.npy"
+    np.save(path, array)
+    error = refused(capsys, *SIMULATE, path)
+    assert "x.npy" in error and word in error
+
+
+@pytest.mark.parametrize("content", (b"", b"no array", b"\x93NUMPY\x01\x00"))
+def test_simulate_refuses_files_that_are_no_arrays(capsys, tmp_path, content):
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    assert "x.npy" in refused(capsys, *SIMULATE, path)
+    assert "missing.npy" in refused(capsys, *SIMULATE, tmp_path / "missing.npy")
+
+
+def test_simulate_refuses_an_expectation_of_another_length(capsys, tmp_path):
+    path = tmp_path / "y.npy"
+    np.save(path, np.zeros((3, 10), np.int8))
+    error = refused(capsys, *SIMULATE, IMAGES, "--expect", path)
+    assert "y.npy" in error and "one per input" in error
+
+
+def result(**changes) -> BuildResult:
+    values = {"device": "up5k", "target": "up5k", "seed": 1, "lut": 1, "ff": 2, "dsp": 3, "ebr": 4,
+              "spram": 5, "fmax_mhz": 25.0, "timing_met": True} | changes
+    return BuildResult(**values)
+
+
+def test_build_writes_what_it_measured_even_if_timing_is_missed(capsys, tmp_path, monkeypatch):
+    missed = result(fmax_mhz=19.0, timing_met=False)
+    monkeypatch.setattr("gen.pnr.build", lambda *_, **__: (missed,
+                                                          {"build.json": missed.to_json()}))
+    error = refused(capsys, "build", "--target", "up5k", "-o", tmp_path, code=1)
+    assert "20 MHz" in error
+    values = json.loads((tmp_path / "build.json").read_text())
+    assert {"device", "target", "seed", "lut", "ff", "dsp", "ebr", "spram", "fmax_mhz",
+            "timing_met", "tools"} <= set(values)
+
+
+@pytest.mark.parametrize("raised", (BuildError("nextpnr must place it, not fail; see the log"),
+                                    DeviceError("the core must finish\n  in time")))
+def test_failed_tools_are_one_line_and_code_1(capsys, tmp_path, monkeypatch, raised):
+    def fail(*_, **__):
+        raise raised
+    monkeypatch.setattr("gen.pnr.build", fail)
+    refused(capsys, "build", "--target", "up5k", "-o", tmp_path / "out", code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_conflicting_drivers_stop_a_build(monkeypatch, tmp_path):
+    from gen.pnr import flow
+    monkeypatch.setattr(flow, "run", lambda *_: f"Warning: {CONFLICT} for net x")
+    monkeypatch.setattr(flow, "emit", lambda config: "")
+    monkeypatch.setattr(flow, "keep", lambda path: path)
+    with pytest.raises(BuildError, match="one driver per net"):
+        flow.synthesise(PRESETS["up5k"], tmp_path)
+
+
+def test_router_is_asked_for_more_than_needed():
+    assert goal_mhz(PRESETS["ecp5-85k"]) > PRESETS["ecp5-85k"].min_mhz
+    assert goal_mhz(PRESETS["ecp5-25k"]) > 0
+
+
+def test_first_error_of_a_tool_is_shown():
+    assert first_error("Info: a\nERROR: no BELs left\nmore") == "ERROR: no BELs left"
+    assert first_error("") == "no message"
