@@ -179,14 +179,16 @@ def _narrow(bits: Value, over: Value, shifts, shift: Value, to_come: int):
         select = shift[by.bit_length() - 1]
         _, over_unless_shifted = _cut(bits, Const(0), keep)
         over |= ~select & over_unless_shifted
-        bits = Mux(select, bits[by:].as_signed(), bits)[:keep].as_signed()
+        shifted = Cat(bits[by:], bits[-1].replicate(by))
+        bits = Cat(Mux(select, shifted[:keep - 1], bits[:keep - 1]), bits[-1]).as_signed()
     bits, over = _cut(bits, over, 1 + WINDOW_BITS + to_come)
     return bits, over, to_come
 
 
 def _cut(bits: Value, over: Value, keep: int):
-    """Drop the upper bits beyond ``keep``; over is set where they were not the sign."""
+    """Keep the sign and so many bits in all; over is set where the dropped ones were no signs."""
     if len(bits) <= keep:
         return bits, over
     upper = bits[keep - 1:-1]
-    return bits[:keep].as_signed(), over | (upper ^ bits[-1].replicate(len(upper))).any()
+    kept = Cat(bits[:keep - 1], bits[-1]).as_signed()
+    return kept, over | (upper ^ bits[-1].replicate(len(upper))).any()

@@ -98,14 +98,17 @@ class SerialScale(wiring.Component):
     def elaborate(self, platform):
         """Recode the multiplier, add the multiples of psum in two groups, accumulate."""
         m = Module()
-        beat = Beat(m, self.i_valid, _side(self.i), self._beat_cycles)
+        psum, side = Signal(signed(32), reset_less=True), Signal(SIDE, reset_less=True)
+        started = Signal()
+        m.d.sync += started.eq(self.i_valid)
+        with m.If(self.i_valid):
+            m.d.sync += [psum.eq(self.i.acc + self.i.bias), side.eq(_side(self.i))]
+        beat = Beat(m, started, side, self._beat_cycles)
         pairs = 32 // self._beat_cycles // 4
         m.submodules.recode = recode = Recode(2 * pairs)
         m.d.comb += [recode.start.eq(self.i_valid), recode.multiplier.eq(self.i.multiplier)]
-        psum = Signal(signed(32), reset_less=True)
-        beat.load(0, [psum.eq(self.i.acc + self.i.bias)])
 
-        top = recode.carry & beat.at(self._beat_cycles)
+        top = recode.carry & beat.at(self._beat_cycles - 1)
         low, low_carry = self._group(m, psum, recode.digits[:pairs], Const(0))
         high, high_carry = self._group(m, psum, recode.digits[pairs:], top)
 
@@ -114,10 +117,10 @@ class SerialScale(wiring.Component):
         full = add_carry(half[2 * pairs:].as_signed(), high, (high_carry, high_carry),
                          32 + 2 * pairs)
         m.d.sync += total.eq(full[2 * pairs:])
-        with m.If(beat.at(1)):  # before the first chunk: 2^30, less 2^31 for a negative psum
-            down = psum[-1] & beat.side(1).shift.any()
+        with m.If(started):  # before the first chunk: 2^30, less 2^31 for a negative psum
+            down = psum[-1] & side.shift.any()
             m.d.sync += total.eq(Cat(Const(0, 30), Const(1, 1), down))
-        last = latency(self._beat_cycles)
+        last = latency(self._beat_cycles) - 1
         m.d.comb += [self.o.eq(full[2 * pairs - 1:]), self.o_valid.eq(beat.at(last)),
                      self.o_side.eq(beat.side(last))]
         return m
