@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 INPUT_ZERO_POINT = -128  # with scale 1/255 an int8 input is the pixel minus 128
-MAX_WEIGHT_BYTES = 24_576  # what fits the smallest target's on-chip weight memory
+MAX_WEIGHT_BYTES = 24_576  # the budget this network is designed to
 EXAMPLE = """example (from the root of the repository):
   apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb fmnist
   python -m models.fashion.train fmnist/usr/share/datasets/fashion-mnist
