@@ -1,5 +1,7 @@
 """Two exact products of an activation and a weight, of DSP cells or of LUTs."""
 
+from typing import Any
+
 from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -74,7 +76,7 @@ class MacPair(wiring.Component):
         return m
 
     def _mac16(self) -> Instance:
-        zero = {f"i_{pin}": Const(0) for pin in (
+        zero: dict[str, Any] = {f"i_{pin}": Const(0) for pin in (
             "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT",
             "OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI",
             "ACCUMCI", "SIGNEXTIN")}
@@ -102,9 +104,8 @@ class Mult9x8(wiring.Component):
     of adders, a register after each: 4 x 11, 2 x 11 and 12 bits; AND rows enter the first.
     """
 
-    act: In(signed(9))
-    w: In(signed(8))
-    p: Out(signed(16))
+    def __init__(self):
+        super().__init__({"act": In(signed(9)), "w": In(signed(8)), "p": Out(signed(16))})
 
     def elaborate(self, platform):
         """Sum eight rows in pairs; the row of the sign bit counts negative."""

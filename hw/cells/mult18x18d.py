@@ -1,5 +1,7 @@
 """MULT18X18D, the multiplier of the ECP5, with all of its registers on."""
 
+from typing import Any
+
 from amaranth import ClockSignal, Const, Instance
 from amaranth.hdl import Value
 
@@ -16,7 +18,7 @@ def mult18x18d(a: Value, b: Value, p: Value) -> Instance:
     Lattice FPGA-TN-02205 (TN1267), "ECP5 and ECP5-5G sysDSP Usage Guide". nextpnr takes its
     timing from the input and output registers alone; the pipeline register is for the silicon.
     """
-    pins = {f"p_{name}_{what}": value
+    pins: dict[str, Any] = {f"p_{name}_{what}": value
             for name in ("REG_INPUTA", "REG_INPUTB", "REG_PIPELINE", "REG_OUTPUT")
             for what, value in (("CLK", "CLK0"), ("CE", "CE0"), ("RST", "RST0"))}
     for name, operand in (("A", a), ("B", b)):
