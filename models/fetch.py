@@ -8,7 +8,6 @@ SHA-256: a file whose bytes differ is refused.
 import argparse
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -46,6 +45,7 @@ class Pinned:
     sha256 : str
         Hash of the .tflite, hexadecimal.
     """
+
     name: str
     archive: str
     sha256: str
@@ -127,7 +127,7 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
             file.close()
             partial.chmod(0o644)
-            os.replace(partial, path)
+            partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

@@ -92,7 +92,7 @@ def test_write_leaves_the_old_file_when_interrupted(tmp_path, monkeypatch):
 
     def interrupt(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(fetch.os, "replace", interrupt)
+    monkeypatch.setattr(fetch.Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch.write(path, b"new")
     assert listing(tmp_path) == {"net.tflite": b"old"}
