@@ -60,7 +60,7 @@ class Requantizer(wiring.Component):
         """Cycles from i_valid to o_valid."""
         beat_cycles = config.beat_cycles
         return (requant_scale.latency(beat_cycles) + Shifter.latency(beat_cycles)
-                + Clamp.latency(beat_cycles))
+                + Clamp.LATENCY)
 
     def elaborate(self, platform):
         """Scale, shift, clamp, one after the other."""

@@ -1,8 +1,12 @@
 """What the parts of a requantizer share: what travels with a value, when it is where, one adder."""
 
-from amaranth import Cat, Module, Signal
+from typing import Any
+
+from amaranth import Module, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data
+
+from hw.cells.banks import concat
 
 SIDE = data.StructLayout({"shift": 5, "second": 1})
 
@@ -27,7 +31,7 @@ class Beat:
     One register serves beat_cycles cycles.
     """
 
-    def __init__(self, m: Module, valid: Value, side: data.View, beat_cycles: int):
+    def __init__(self, m: Module, valid: Value, side: Any, beat_cycles: int):
         self._m, self._beat_cycles = m, beat_cycles
         self._valids, self._sides = [valid], [side]
 
@@ -39,7 +43,7 @@ class Beat:
             self._valids.append(later)
         return self._valids[cycles]
 
-    def side(self, cycles: int) -> data.View:
+    def side(self, cycles: int) -> Any:
         """Side of the value that came ``cycles`` cycles ago."""
         rank = cycles // self._beat_cycles
         while len(self._sides) <= rank:
@@ -59,11 +63,11 @@ class Beat:
 
 def add_carry(a: Value, b: Value, carries: tuple[Value, Value], width: int) -> Value:
     """``a + b + (carries[0] & carries[1])`` in one carry chain: signed, ``width`` bits."""
-    left, right = (Cat(carry, x).as_signed() for carry, x in zip(carries, (a, b), strict=True))
+    left, right = (concat(carry, x).as_signed() for carry, x in zip(carries, (a, b), strict=True))
     return _fit(left + right, width + 1)[1:].as_signed()
 
 
 def _fit(value: Value, width: int) -> Value:
     """A signed value cut or sign-extended to ``width`` bits."""
     missing = width - len(value)
-    return Cat(value, value[-1].replicate(missing)) if missing > 0 else value[:width]
+    return concat(value, value[-1].replicate(missing)) if missing > 0 else concat(value[:width])

@@ -7,6 +7,7 @@ from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.banks import concat
 from hw.requant_beat import SIDE, Beat, add_carry
 from hw.requant_scale import SCALED_WIDTH
 
@@ -112,8 +113,10 @@ class Clamp(wiring.Component):
     limits : In(ArrayLayout of {zero_point, low, high: signed(8)}, 2)
         Set ``second`` holds for the value.
     o_valid, o, o_second : Out
-        latency(beat_cycles) cycles later: value + half + zero_point in low..high.
+        LATENCY cycles later: value + half + zero_point in low..high.
     """
+
+    LATENCY = 3  # cycles from i_valid to o_valid
 
     LIMITS = data.StructLayout({"zero_point": signed(8), "low": signed(8), "high": signed(8)})
 
@@ -122,11 +125,6 @@ class Clamp(wiring.Component):
         super().__init__({"i_valid": In(1), "i": In(WINDOW), "i_side": In(SIDE),
                           "limits": In(data.ArrayLayout(self.LIMITS, 2)),
                           "o_valid": Out(1), "o": Out(signed(8)), "o_second": Out(1)})
-
-    @staticmethod
-    def latency(beat_cycles: int) -> int:
-        """Cycles from i_valid to o_valid."""
-        return 2 if beat_cycles == 1 else 3
 
     def elaborate(self, platform):
         """Add, then compare with low and high: at once or one after the other."""
@@ -137,14 +135,22 @@ class Clamp(wiring.Component):
         exact = add_carry(self.i.value, zero_point, (self.i.half, self.i.half), len(total))
         extreme = Cat(self.i.negative, ~self.i.negative, self.i.negative)  # -384..-257, 256..383
         beat.load(0, [total.eq(Cat(exact[:-3], Mux(self.i.over, extreme, exact[-3:])))])
-        last = self.latency(self._beat_cycles)
-        m.d.comb += [self.o_valid.eq(beat.at(last)), self.o_second.eq(beat.side(last).second)]
+        m.d.comb += [self.o_valid.eq(beat.at(self.LATENCY)),
+                     self.o_second.eq(beat.side(self.LATENCY).second)]
         if self._beat_cycles == 1:
-            low, high = (self._pick(name, beat.side(1).second) for name in ("low", "high"))
-            m.d.sync += self.o.eq(Mux(total < low, low, Mux(total > high, high, total[:8])))
+            self._compare_at_once(m, beat, total)
         else:
             self._compare_twice(m, beat, total)
         return m
+
+    def _compare_at_once(self, m: Module, beat: Beat, total: Value):
+        """Compare in one cycle, choose in the next."""
+        low, high = (self._pick(name, beat.side(1).second) for name in ("low", "high"))
+        inside = Signal(8, reset_less=True)
+        below, above = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [inside.eq(total[:8]), below.eq(total < low), above.eq(total > high)]
+        low, high = (self._pick(name, beat.side(2).second) for name in ("low", "high"))
+        m.d.sync += self.o.eq(Mux(below, low, Mux(above, high, inside)))
 
     def _compare_twice(self, m: Module, beat: Beat, total: Value):
         """Take total or low, then high if total exceeds it; one subtractor for both."""
@@ -167,7 +173,7 @@ class Clamp(wiring.Component):
 def _times(shift: Value, stage: Stage) -> Value:
     """Steps within the stage's register that a shift asks for."""
     lowest = stage.step.bit_length() - 1
-    return shift[lowest:lowest + stage.steps.bit_length()]
+    return concat(shift[lowest:lowest + stage.steps.bit_length()])
 
 
 def _narrow(bits: Value, over: Value, shifts, shift: Value, to_come: int):

@@ -1,5 +1,7 @@
 """Psum times multiplier: the first of the two roundings of a requantization."""
 
+from typing import Any
+
 from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import data, wiring
@@ -189,7 +191,7 @@ def latency(beat_cycles: int) -> int:
     return 1 + (Mult32.LATENCY if beat_cycles == 1 else beat_cycles)
 
 
-def _side(value: data.View) -> data.View:
+def _side(value: Any) -> Any:
     return SIDE(Cat(value.shift, value.second))
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.config import CoreConfig
+from hw.config import MULTIPLIERS, CoreConfig
 from hw.requant import Requantizer
 from sim.golden.arithmetic import mbqm
-from tb.bench import run_cocotb, simulate
+from tb.bench import run_cocotb, simulate, verilog
 from tb.requant_reference import (
     INT32_MAX,
     INT32_MIN,
@@ -29,10 +29,8 @@ from tb.requant_reference import (
 CONFIGS = {
     "1_lut": {"Q": 1, "multiplier": "lut"},
     "1_mult18x18d": {"Q": 1, "multiplier": "mult18x18d"},
-    "1_sb_mac16": {"Q": 1, "multiplier": "sb_mac16"},
     "2_sb_mac16": {"Q": "1/2", "multiplier": "sb_mac16"},
     "4_sb_mac16": {"Q": "1/4", "multiplier": "sb_mac16"},
-    "4_mult18x18d": {"Q": "1/4", "multiplier": "mult18x18d"},
 }
 INT8 = st.integers(-128, 127)
 INT32 = st.integers(INT32_MIN, INT32_MAX)
@@ -46,7 +44,15 @@ def test_requant_verilog_equals_the_two_step_rule(name, tmp_path):
                parameters=given)
 
 
-@pytest.mark.parametrize(("q", "cycles"), [(1, 12), ("1/2", 10), ("1/4", 16)])
+@pytest.mark.parametrize(("q", "multipliers"), [(1, ("lut", "sb_mac16")), ("1/2", MULTIPLIERS),
+                                                ("1/4", MULTIPLIERS)])
+def test_requant_without_dsps_is_the_same_for_every_multiplier(q, multipliers):
+    texts = {verilog(Requantizer(CoreConfig(Q=q, multiplier=name))) for name in multipliers}
+    assert len(texts) == 1
+    assert "MULT18X18D" not in texts.pop()
+
+
+@pytest.mark.parametrize(("q", "cycles"), [(1, 13), ("1/2", 10), ("1/4", 16)])
 def test_requant_latency_is_what_the_drain_was_planned_with(q, cycles):
     assert Requantizer.latency(CoreConfig(Q=q)) == cycles
 
