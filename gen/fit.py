@@ -19,8 +19,7 @@ MOST_GROUPS = 4096
 def core_blocks(config: CoreConfig) -> dict[str, int]:
     """RAM blocks of each memory of a core; the activations of an iCE40 are in SPRAM, 0 here."""
     shared = "1r1w" if config.P == 1 else "rw"
-    step = {"plain": 1, "dp16kd": 512, "ice40": 256}[config.memory]
-    beats = align_up(config.param_groups * config.beats, step if config.P == 1 else 2 * step)
+    beats = config.param_depth
     split, units, memory = config.shift_split, config.requant_units, config.memory
     lane = 8 * config.V // config.L
     spram = memory == "ice40"
@@ -29,10 +28,10 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
                                              config.groups_per_line),
         "weights": config.L * blocks(memory, 8 * config.C, config.weight_rows, shared),
         "patches": config.P * config.L * blocks(memory, lane,
-                                                align_up(2 * config.patch_lines, step), "1r1w"),
+                                                config.patch_depth, "1r1w"),
         "parameters": units * (blocks(memory, 32 + split, beats, shared)
                                + blocks(memory, 37 - split, beats, shared)),
-        "table": config.P * units * blocks(memory, 32, align_up(256, step), "1r1w"),
+        "table": config.P * units * blocks(memory, 32, config.table_depth, "1r1w"),
     }
 
 

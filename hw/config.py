@@ -56,7 +56,10 @@ class CoreConfig:
     weight_rows : int
         Rows of C bytes in each of the L weight banks.
     patch_lines : int
-        Lines of one of the two patch buffers of a cluster; longer patches are split into chunks.
+        Lines of one patch buffer of a cluster; longer patches are split into chunks.
+    patch_buffers : int
+        Patch buffers of a cluster, 2, 4 or 8: more than 2 hide the way from the activation memory
+        to the lanes where patches are short.
     param_groups : int
         Groups of C channels whose bias, multiplier and shift the parameter memory holds.
     act_width, weight_width, acc_width : int
@@ -78,7 +81,8 @@ class CoreConfig:
     align: int = 1
     act_lines: int = 2048
     weight_rows: int = 512
-    patch_lines: int = 256
+    patch_lines: int = 128
+    patch_buffers: int = 4
     param_groups: int = 64
     act_width: int = 8
     weight_width: int = 8
@@ -101,7 +105,7 @@ class CoreConfig:
 
     def _check_choices(self):
         choices = {
-            "P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
+            "P": (1, 2), "patch_buffers": (2, 4, 8), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
             "act_width": (8,), "weight_width": (8,), "acc_width": (32,),
             "multiplier": MULTIPLIERS, "memory": MEMORIES,
         }
@@ -235,9 +239,9 @@ class CoreConfig:
 
     @property
     def patch_depth(self) -> int:
-        """Lines of the patch memory: both buffers, in whole RAM blocks."""
+        """Lines of the patch memory: all buffers, in whole RAM blocks."""
         block = {"plain": 16, "dp16kd": 512, "ice40": 256}[self.memory]
-        return align_up(2 * self.patch_lines, block)
+        return align_up(self.patch_buffers * self.patch_lines, block)
 
     @property
     def act_granule(self) -> int:
@@ -268,6 +272,11 @@ class CoreConfig:
     def patch_addr_bits(self) -> int:
         """Bits of a line address within one patch buffer."""
         return bits_for(self.patch_lines)
+
+    @property
+    def buffer_bits(self) -> int:
+        """Bits that number the patch buffers."""
+        return bits_for(self.patch_buffers)
 
     @property
     def param_addr_bits(self) -> int:

@@ -20,7 +20,7 @@ class Feeder(wiring.Component):
     -------
     d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
     r : Out(read_client)
-    free : In(2), taken : Out(2)
+    free : In(patch_buffers), taken : Out(patch_buffers)
         Patch buffers that may be filled; that are being filled from now on.
     patch : Out(patch_write)
     port_stall : Out(1)
@@ -28,14 +28,14 @@ class Feeder(wiring.Component):
 
     Behaviour
     ---------
-    Up to one line of the activation memory a cycle, ahead of the array by two patches.
+    Up to one line of the activation memory a cycle, ahead of the array by patch_buffers patches.
     """
 
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
             "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
-            "r": Out(read_client(config)), "free": In(2), "taken": Out(2),
+            "r": Out(read_client(config)), "free": In(config.patch_buffers), "taken": Out(config.patch_buffers),
             "patch": Out(patch_write(config)), "port_stall": Out(1)})
 
     def elaborate(self, platform):

@@ -1,6 +1,6 @@
 """Issues rows of the filled patch buffers to the array, pass after pass, without bubbles."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,19 +15,19 @@ from hw.walk import GroupWalk
 def issue_shape(config: CoreConfig) -> data.StructLayout:
     """One row of every lane: patch rows, weight rows, and where in its pass it stands."""
     return data.StructLayout({
-        "valid": 1, "first": 1, "last": 1, "buffer": 1,
+        "valid": 1, "first": 1, "last": 1, "buffer": config.buffer_bits,
         "part": bits_for(config.groups_per_line),
         "rows": data.ArrayLayout(row_bits(config), config.L),
         "weights": data.ArrayLayout(config.weight_addr_bits, config.L)})
 
 
 class Issue(wiring.Component):
-    """Keeps the state of both patch buffers and steps the lanes through them.
+    """Keeps the state of the patch buffers and steps the lanes through them.
 
     Members
     -------
     d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
-    patch : In(patch_write), taken : In(2), free : Out(2)
+    patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         Buffers filled by the packer, taken by the word generator, free again.
     spacing : In
         Cycles that the drain of one pass takes: final rows of two passes are at least as far apart.
@@ -46,7 +46,8 @@ class Issue(wiring.Component):
         self.config, self.index = config, index
         super().__init__({
             "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
-            "patch": In(patch_write(config)), "taken": In(2), "free": Out(2),
+            "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
+            "free": Out(config.patch_buffers),
             "spacing": In(spacing_bits), "o": Out(issue_shape(config)),
             "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
@@ -58,8 +59,9 @@ class Issue(wiring.Component):
         lanes = [Lane(config) for _ in range(config.L)]
         for index, lane in enumerate(lanes):
             m.submodules[f"lane{index}"] = lane
-        used, full, chunk_last = Signal(2), Signal(2), Signal(2)
-        rows = [Signal(row_bits(config), name=f"rows{b}") for b in range(2)]
+        count = config.patch_buffers
+        used, full, chunk_last = Signal(count), Signal(count), Signal(count)
+        rows = Array(Signal(row_bits(config), name=f"rows{b}") for b in range(count))
         per_channel, refetch = Signal(), Signal()
         m.d.comb += [
             per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
@@ -67,7 +69,7 @@ class Issue(wiring.Component):
             groups.d.eq(d), groups.start.eq(self.start), self.free.eq(~used),
         ]
         # One pass after the other.
-        active, buffer, first = Signal(), Signal(), Signal(init=1)
+        active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (
             Signal(), Signal(), Signal(), Signal(), Signal())
         wait = Signal(len(self.spacing))
@@ -82,9 +84,9 @@ class Issue(wiring.Component):
             self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
             self.error_patch.eq(buffer_end & ~is_last & ~refetch),
         ]
-        following = Signal()                     # the buffer that the next pass reads
+        following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
-            following.eq(buffer ^ release),
+            following.eq(buffer + release),
             begin.eq(~self.clear & Mux(active, buffer_end & (~release | full.bit_select(following, 1)),
                                        full.bit_select(buffer, 1))),
         ]
@@ -102,15 +104,16 @@ class Issue(wiring.Component):
             m.d.sync += wait.eq(wait - 1)
 
         # Buffers.
-        released = Cat(release & ~buffer, release & buffer)
-        committed = Cat(self.patch.commit & ~self.patch.addr[-1], self.patch.commit & self.patch.addr[-1])
+        released, committed = Signal(count), Signal(count)
+        filled = self.patch.addr[config.patch_addr_bits:]
+        m.d.comb += [released.eq(release << buffer), committed.eq(self.patch.commit << filled)]
         m.d.sync += [used.eq((used & ~released) | self.taken), full.eq((full & ~released) | committed)]
-        for b in range(2):
+        for b in range(count):
             with m.If(committed[b]):
                 m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last)]
         self._weights(m, lanes, groups, (issue, buffer_end, pass_end, begin, is_last))
         for lane in lanes:
-            m.d.comb += [lane.start.eq(begin), lane.rows.eq(Mux(Mux(begin, following, buffer), rows[1], rows[0])),
+            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows[Mux(begin, following, buffer)]),
                          lane.step.eq(issue), lane.hold.eq(d.hold)]
         m.d.comb += [
             self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
@@ -132,7 +135,7 @@ class Issue(wiring.Component):
         if self.config.P == 2:
             m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
             if self.index:
-                m.d.comb += first.eq(d.w_base + Mux(d.split, d.group_rows, 0))
+                m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
         upcoming = Signal(width)
         chunk_base = Signal(width)               # where an unfinished pass goes on
         m.d.comb += upcoming.eq(Mux(groups.last | d.hold, first, group_base + stride))

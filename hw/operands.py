@@ -12,7 +12,7 @@ from hw.packer import patch_write
 
 
 class Operands(wiring.Component):
-    """Patch memory of a cluster (two buffers) and the selection of operands from its lines.
+    """Patch memory of a cluster (all its buffers) and the selection of operands from its lines.
 
     Members
     -------

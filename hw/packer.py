@@ -11,7 +11,7 @@ from hw.words import word_shape
 def patch_write(config: CoreConfig) -> data.StructLayout:
     """A finished line of a patch buffer; with ``commit``, the buffer's ``rows`` and ``last`` chunk flag."""
     return data.StructLayout({
-        "valid": 1, "addr": 1 + config.patch_addr_bits, "line": config.line_bits,
+        "valid": 1, "addr": config.buffer_bits + config.patch_addr_bits, "line": config.line_bits,
         "commit": 1, "last": 1, "rows": row_bits(config)})
 
 
@@ -81,7 +81,7 @@ class Packer(wiring.Component):
         """Register the finished line with its address and, at a commit, the number of rows."""
         config = self.config
         per_line = config.rows_per_line
-        line, buffer = Signal(config.patch_addr_bits), Signal()
+        line, buffer = Signal(config.patch_addr_bits), Signal(config.buffer_bits)
         lines, rows = Signal(row_bits(config)), Signal(row_bits(config))
         partial = Signal(bits_for(config.V) + 1)
         m.d.comb += [
@@ -97,6 +97,6 @@ class Packer(wiring.Component):
         with m.If(write):
             m.d.sync += line.eq(line + 1)
             with m.If(merge.commit):
-                m.d.sync += [line.eq(0), buffer.eq(~buffer)]
+                m.d.sync += [line.eq(0), buffer.eq(buffer + 1)]
         with m.If(self.clear):
             m.d.sync += [line.eq(0), buffer.eq(0)]

@@ -31,9 +31,9 @@ class WordGenerator(wiring.Component):
     -------
     d : In(DESCRIPTOR_SHAPE)
     i : In(stream of segment_shape)
-    free : In(2)
+    free : In(patch_buffers)
         A patch buffer may be filled; ``taken`` strobes when filling it begins.
-    taken : Out(2)
+    taken : Out(patch_buffers)
     addr : Out, read : Out(1), go : In(1), valid : Out(1), o : Out(word_shape)
         A command: with ``read`` it wants the line at ``addr``; it leaves in a cycle with ``go``.
     clear : In(1)
@@ -48,7 +48,7 @@ class WordGenerator(wiring.Component):
         self.config = config
         super().__init__({
             "d": In(DESCRIPTOR_SHAPE), "i": In(stream.Signature(segment_shape(config))),
-            "free": In(2), "taken": Out(2), "clear": In(1), "go": In(1), "valid": Out(1),
+            "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1), "go": In(1), "valid": Out(1),
             "read": Out(1), "addr": Out(line_address_bits(config)), "o": Out(word_shape(config))})
 
     def elaborate(self, platform):
@@ -76,7 +76,8 @@ class WordGenerator(wiring.Component):
             count.eq(Mux(whole, remaining, room)),
         ]
         # Where they go.
-        position, line, buffer, owned = Signal(v), Signal(config.patch_addr_bits), Signal(), Signal()
+        position, line, owned = Signal(v), Signal(config.patch_addr_bits), Signal()
+        buffer = Signal(config.buffer_bits)
         filled = Signal(v + 1)
         full, ends, overflow = Signal(), Signal(), Signal()
         may_fill, active = Signal(), Signal()
@@ -105,7 +106,7 @@ class WordGenerator(wiring.Component):
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):
-                m.d.sync += [line.eq(0), buffer.eq(~buffer), owned.eq(0)]
+                m.d.sync += [line.eq(0), buffer.eq(buffer + 1), owned.eq(0)]
             with m.If(ends):
                 m.d.sync += position.eq(0)
         with m.If(self.clear):
