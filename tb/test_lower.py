@@ -254,6 +254,27 @@ def test_input_is_as_dense_as_the_alignment_allows():
     assert found == [3, 4, 4, 8]
 
 
+@pytest.mark.parametrize("depth, count, size", [(3, 1, 9), (16, 1, 48), (10, 1, 30)])
+def test_kernel_row_without_padding_is_one_segment(depth, count, size):
+    graph = parse(Net((1, 8, 8, depth), seed=1).conv(10).conv(4).bytes())
+    first, second = lower(graph, PRESETS["ecp5-85k"].config).layers
+    fields = first.steps[0].fields
+    assert (fields["segments"], fields["segment_bytes"]) == (count, size)
+    fields = second.steps[0].fields  # 10 channels in pixels of 16 bytes
+    assert (fields["segments"], fields["segment_bytes"], fields["segment_pitch"]) == (3, 10, 16)
+
+
+def test_scales_of_fully_connected_multiply_in_float32():
+    net = Net((1, 8), scale=0.0123, zero_point=0, seed=1)
+    graph = parse(net.fully_connected(4, weight_scale=0.00371, scale=0.0077).bytes())
+    x, weights = graph.tensors[graph.input], graph.tensors[graph.ops[0].inputs[1]]
+    single = float(np.float32(x.scale[0]) * np.float32(weights.scale[0]))
+    y = graph.tensors[graph.output].scale[0]
+    wide = quantize_ratio(x.scale[0] * weights.scale[0] / y)
+    step = lower(graph, PRESETS["ecp5-85k"].config).layers[0].steps[0]
+    assert step.params[0, 0, 2] == quantize_ratio(single / y)[0] != wide[0]
+
+
 def test_residual_addition_joins_the_convolution_in_place():
     graph = parse(residual_net("later", (4, 4), 16, "NONE", "RELU", False, 3).bytes())
     lowered = lower(graph, PRESETS["ecp5-85k"].config)
