@@ -160,9 +160,9 @@ class Clamp(wiring.Component):
         m.d.comb += [
             inverted_limit.eq(~Mux(is_high, self._pick("high", second[1]),
                                    self._pick("low", second[0]))),
-            difference.eq(add_carry(total, inverted_limit, (~is_high, ~is_high), len(total))),
+            difference.eq(total + inverted_limit),  # total - limit - 1
         ]
-        below = difference[-1]  # total < low, or total - high - 1 < 0: total <= high
+        below = difference[-1]  # total <= limit; where it equals the limit, either will do
         with m.If(beat.at(1) | (is_high & ~below)):
             m.d.sync += self.o.eq(Mux(is_high | below, ~inverted_limit, total[:8]))
 
