@@ -50,7 +50,7 @@ def build(graph: Graph, found: Draft, target: Target) -> Program:
     image = bytearray(_header(config, len(plan.commands)))
     for command in plan.commands:
         try:
-            words = encode(**_addresses(command, places, homes, config))
+            words = encode(config, **_addresses(command, places, homes, config))
         except OverflowError as error:
             name = found.lowered.layers[command.layer].name
             raise ModelError(f"{name}: {error}; use smaller layers") from None
@@ -128,7 +128,9 @@ def _rows(command, config):
         groups = -(-groups // config.P)
     else:
         pixels = -(-pixels // config.P)
-    return pixels * groups * fields.get("group_rows", 1)
+    lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
+    rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
+    return pixels * groups * rows
 
 
 def _memory(found, config):

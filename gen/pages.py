@@ -84,9 +84,11 @@ class _Planner:
         self.layers, self.config = layers, config
         tables = {step.table.tobytes() for layer in layers for step in layer.steps
                   if step.table is not None}
-        self.paged = {Space.WEIGHT: rows_needed(layers, config) > config.weight_rows,
-                      Space.PARAM: groups_needed(layers, config) > config.param_groups,
-                      Space.TABLE: len(tables) > 1}
+        cached = not config.host_stores
+        self.paged = {
+            Space.WEIGHT: cached or rows_needed(layers, config) > config.weight_rows,
+            Space.PARAM: cached or groups_needed(layers, config) > config.param_groups,
+            Space.TABLE: cached or len(tables) > 1}
         self.unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: group_bytes(config),
                      Space.TABLE: 1024}
         self.images = {space: bytearray() for space in self.paged}

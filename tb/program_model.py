@@ -57,6 +57,11 @@ class Machine:
         raise AssertionError("END must follow the last descriptor")
 
     def _execute(self, d):
+        config = self.config
+        if d["op"] != Opcode.LOAD:  # bounds that hardware checks before it starts
+            used = 1 if d["uniform"] else d["groups"]
+            assert d["param_base"] + used <= config.param_groups > d["add_param"], "parameters"
+            assert d["w_base"] < config.weight_rows >= d["group_rows"], "weight rows"
         {Opcode.LOAD: self._load, Opcode.CONV: self._conv, Opcode.CHANNEL: self._channel,
          Opcode.MAX: self._max, Opcode.ADD: self._add}[Opcode(d["op"])](d)
 
@@ -94,7 +99,7 @@ class Machine:
         for g in range(d["groups"]):
             patches, read = self._patches(d, g // config.groups_per_line * config.V)
             count = patches.shape[1] // config.V
-            assert d["segment_bytes"] == config.V and d["group_rows"] == count
+            assert d["segment_bytes"] == config.V and (d["hold"] or d["group_rows"] == count)
             assert d["chunked"] or count <= config.patch_lines, "patch exceeds its buffer"
             first = g % config.groups_per_line * config.C
             values = patches.reshape(len(patches), count, config.V)[..., first:first + config.C]

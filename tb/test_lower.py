@@ -264,15 +264,23 @@ def test_kernel_row_without_padding_is_one_segment(depth, count, size):
     assert (fields["segments"], fields["segment_bytes"], fields["segment_pitch"]) == (3, 10, 16)
 
 
-def test_scales_of_fully_connected_multiply_in_float32():
+def test_scales_of_fully_connected_multiply_in_double_precision():
     net = Net((1, 8), scale=0.0123, zero_point=0, seed=1)
     graph = parse(net.fully_connected(4, weight_scale=0.00371, scale=0.0077).bytes())
     x, weights = graph.tensors[graph.input], graph.tensors[graph.ops[0].inputs[1]]
     single = float(np.float32(x.scale[0]) * np.float32(weights.scale[0]))
     y = graph.tensors[graph.output].scale[0]
-    wide = quantize_ratio(x.scale[0] * weights.scale[0] / y)
+    wide = quantize_ratio(x.scale[0] * weights.scale[0] / y)[0]
     step = lower(graph, PRESETS["ecp5-85k"].config).layers[0].steps[0]
-    assert step.params[0, 0, 2] == quantize_ratio(single / y)[0] != wide[0]
+    assert step.params[0, 0, 2] == wide != quantize_ratio(single / y)[0]
+
+
+def test_pools_larger_than_the_weight_banks_need_one_row():
+    net = Net((1, 70, 70, 5), seed=1)
+    start = net.here
+    check(net.average_pool((64, 64), stride=(3, 3)), resolve("up5k").config)
+    net.here = start
+    check(net.max_pool((64, 64), stride=(3, 3), padding="SAME"), resolve("up5k").config)
 
 
 def test_residual_addition_joins_the_convolution_in_place():

@@ -53,7 +53,7 @@ def lower_add(total: Sum, storage: Storage, config: CoreConfig, first: int, seco
     groups = -(-storage.channels // config.C)
     pitch = storage.pixel_bytes // config.V
     fields = total.fields | {
-        "out_w": storage.pixels, "out_h": 1, "out_pitch": pitch, "out_row": 0,
+        "out_w": storage.pixels, "out_h": 1, "out_pitch": pitch, "out_row": 0, "uniform": 1,
         "split": choose_split(config, storage.pixels, 1, groups)}
     return Step(op=Opcode.ADD, fields=fields, groups=groups, weights=no_weights(),
                 params=no_params(config), add_params=total.params, table=total.table,

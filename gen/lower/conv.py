@@ -184,14 +184,10 @@ def _bias(graph, op):
 
 
 def _ratios(graph, op, count):
-    """Multiplier and shift of every channel."""
+    """Multiplier and shift of every channel; the scales multiply in double precision."""
     x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
     y = graph.tensors[op.outputs[0]]
-    if op.kind == "FULLY_CONNECTED" and len(weights.scale) == 1:
-        product = np.float32(x.scale[0]) * np.float32(weights.scale[0])  # as TFLM: in float32
-        ratios = [float(product) / y.scale[0]]
-    else:
-        ratios = [x.scale[0] * scale / y.scale[0] for scale in weights.scale]
+    ratios = [x.scale[0] * scale / y.scale[0] for scale in weights.scale]
     encoded = [encode_ratio(ratio, op.name) for ratio in ratios]
     return encoded * count if len(encoded) == 1 else encoded
 

@@ -28,7 +28,7 @@ def lower_max(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     fields = _geometry(op, seen, config, op.kernel, out_h, out_w) | {
         "x_start": -pad_x * seen.pixel_bytes, "y_start": -pad_y, "in_h": seen.height,
-        "fill": -128, "add_low": low, "add_high": high,
+        "fill": -128, "add_low": low, "add_high": high, "uniform": 1,
         "out_row": out_w * (seen.pixel_bytes // config.V)}
     return (Step(op=Opcode.MAX, fields=fields, groups=-(-seen.channels // config.C),
                  weights=no_weights(), params=no_params(config),
@@ -58,8 +58,8 @@ def lower_average(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
         count = size_y * size_x
         bias = -POOL_WEIGHT * 128 * count if config.narrow else 0
         fields = _geometry(op, seen, config, (size_y, size_x), rows, cols) | {
-            "in_h": seen.height - start_y, "out_row": out_w * pitch, "hold": 1, "uniform": 1,
-            "low": low, "high": high}
+            "in_h": seen.height - start_y, "out_row": out_w * pitch, "group_rows": 1,
+            "hold": 1, "uniform": 1, "low": low, "high": high}
         steps.append(Step(
             op=Opcode.CHANNEL, fields=fields, groups=-(-seen.channels // config.C), weights=row,
             params=uniform_words(config, bias, *pool_ratio(count)), source=source, output=output,
@@ -97,7 +97,7 @@ def _geometry(op, seen, config, kernel, out_h, out_w):
         "segment_pitch": seen.pixel_bytes, "row_bytes": seen.row_bytes,
         "y_step": op.stride[0] * seen.row_bytes if out_h > 1 else 0,
         "x_step": op.stride[1] * seen.pixel_bytes if out_w > 1 else 0,
-        "stride_h": op.stride[0], "out_w": out_w, "out_h": out_h, "group_rows": lines,
+        "stride_h": op.stride[0], "out_w": out_w, "out_h": out_h,
         "out_pitch": seen.pixel_bytes // config.V,
         "split": choose_split(config, out_w, out_h, groups),
         "chunked": int(lines > config.patch_lines)}

