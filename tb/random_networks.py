@@ -1,0 +1,136 @@
+"""Random core configurations and random small networks that exercise every operator."""
+
+import random
+from fractions import Fraction
+
+from hw.config import CoreConfig
+from tb.tflite_builder import Net
+
+ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
+    """Any legal core of at most ``macs`` multipliers with memories that hold small networks."""
+    shapes = [(p, lanes, c) for p in (1, 2) for lanes in (1, 2, 4, 8) for c in (4, 8, 16, 32)
+              if p * lanes * c <= macs]
+    memory = rng.choice(["plain", "plain", "plain", "dp16kd", "ice40"])
+    lines = []
+    while not lines:
+        p, lanes, columns = rng.choice(shapes)
+        lines = [v for v in (4, 8, 16, 32, 64) if max(columns, lanes) <= v <= lanes * columns]
+        if memory == "ice40":
+            p, lines = 1, [v for v in lines if v <= 8]
+    v = rng.choice(lines)
+    multiplier = rng.choice(["lut", "mult18x18d", "sb_mac16"])
+    return CoreConfig(
+        P=p, L=lanes, C=columns, V=v, Q=p * rng.choice(_rates(columns)),
+        F=1 if memory == "ice40" else rng.choice([1, 2]),
+        align=rng.choice([a for a in (1, 2, 4, 8, 16, 32, 64) if a <= v]),
+        act_lines=_lines(rng, memory, v), weight_rows=_rows(rng, memory, p),
+        patch_lines=rng.choice([16, 16, 32, 64]), patch_buffers=rng.choice([2, 4, 8]),
+        param_groups=rng.choice([3, 8, 40]), multiplier=multiplier, memory=memory,
+        mac_dsps=2 * rng.randint(0, p * lanes * columns // 2) if multiplier == "mult18x18d" else 0)
+
+
+def _rates(columns: int) -> list[Fraction]:
+    return [Fraction(1, 4), Fraction(1, 2)] + [Fraction(2**n) for n in range(5) if 2**n < columns]
+
+
+def _lines(rng: random.Random, memory: str, v: int) -> int:
+    if memory == "ice40":
+        return 16384
+    step = 1024 if memory == "dp16kd" else 16
+    return step * rng.randint(-(-24576 // v // step), -(-65536 // v // step))
+
+
+def _rows(rng: random.Random, memory: str, p: int) -> int:
+    step = {"plain": 16, "dp16kd": 512 * p, "ice40": 256}[memory]
+    return step * rng.randint(1, max(1, rng.choice([160, 1024]) // step))
+
+
+class RandomNet:
+    """A random network and, in ``steps``, what it consists of.
+
+    Parameters
+    ----------
+    rng : random.Random
+    seed : int
+        Of weights and scales.
+    patch_bytes : int
+        Of a patch buffer: some windows exceed it.
+    """
+
+    def __init__(self, rng: random.Random, seed: int, patch_bytes: int):
+        self.rng, self.patch_bytes = rng, patch_bytes
+        flat = rng.random() < 0.2
+        shape = (1, 1 if flat else rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 20))
+        self.steps = [f"input {list(shape)}"]
+        self.net = Net(shape, seed=seed)
+        for _ in range(rng.randint(1, 4)):
+            rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
+                        self.free_add])()
+        if rng.random() < 0.3:
+            self.dense()
+
+    def __str__(self) -> str:
+        return ", ".join(self.steps)
+
+    @property
+    def activation(self) -> str:
+        return self.rng.choice(ACTIVATIONS)
+
+    def conv(self, channels: int | None = None, same: bool = False):
+        rng, size = self.rng, self.net.shape[1:3]
+        channels = channels or rng.randint(1, 24)
+        padding = "SAME" if same else rng.choice(["SAME", "VALID"])
+        kernel = tuple(rng.randint(1, 5 if padding == "SAME" else min(5, side)) for side in size)
+        stride = (1, 1) if same else (rng.randint(1, 3), rng.randint(1, 3))
+        activation = self.activation
+        self.steps.append(f"conv {channels} {kernel} / {stride} {padding} {activation}")
+        self.net.conv(channels, kernel, stride=stride, padding=padding, activation=activation)
+
+    def long_conv(self):
+        """A window of more bytes than a patch buffer holds, if that is not too large."""
+        depth = self.net.shape[3]
+        side = max(2, min(9, int((self.patch_bytes / depth) ** 0.5) + 1))
+        self.steps.append(f"conv ({side}, {side})")
+        self.net.conv(self.rng.randint(1, 9), (side, side), stride=(3, 2), padding="SAME")
+
+    def pool(self, same: bool = False):
+        rng, size = self.rng, self.net.shape[1:3]
+        kernel = tuple(rng.randint(1, min(4, side)) for side in size)
+        stride = (1, 1) if same else (rng.randint(1, 3), rng.randint(1, 3))
+        padding = "SAME" if same else rng.choice(["SAME", "VALID"])
+        name, activation = rng.choice(["max_pool", "average_pool"]), self.activation
+        self.steps.append(f"{name} {kernel} / {stride} {padding} {activation}")
+        getattr(self.net, name)(kernel, stride=stride, padding=padding, activation=activation)
+
+    def fused_add(self):
+        """An ADD behind a convolution that nothing else reads."""
+        if len(self.net.operators) == 0 or self.rng.random() < 0.5:
+            self.conv()
+        start = self.net.here
+        self.conv(self.net.shape[3], same=True)
+        self._add(start)
+
+    def free_add(self):
+        """An ADD whose operands both have other readers, or come from a pool."""
+        self.conv()
+        start = self.net.here
+        self.pool(same=True)
+        self._add(start)
+
+    def _add(self, other: int):
+        activation = self.activation
+        if self.rng.random() < 0.5:
+            self.net.here, other = other, self.net.here
+        self.steps.append(f"add {activation}")
+        self.net.add(other, activation=activation)
+
+    def dense(self):
+        channels = self.rng.randint(1, 12)
+        self.steps.append(f"fully_connected {channels}")
+        self.net.reshape().fully_connected(channels, activation=self.activation)
+        if self.rng.random() < 0.5:
+            self.steps.append("softmax")
+            self.net.softmax()

@@ -1,0 +1,62 @@
+"""Build the simulator of a small core in seconds: one file, no optimization, no library.
+
+`sim.verilated.build` makes fast simulators slowly; tests of many cores want the opposite.
+"""
+
+import hashlib
+import os
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from gen.paths import build_folder
+from gen.verilog import emit
+from hw.config import CoreConfig
+from sim.verilated import CELL_MODELS, HARNESS, environment, wrapper
+
+VERILATE = ("--cc", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "-Wno-fatal",
+            "-Wno-lint", "-Wno-style", "--top-module", "sim_top", "--Mdir", "obj")
+COMPILE = ("-std=gnu++20", "-w", "-DVM_TRACE=0", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
+LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
+
+
+def build(config: CoreConfig, folder: Path) -> Path:
+    """Return the simulator of a core for `sim.device.Device`, built in a folder."""
+    env = environment()
+    core = emit(config)
+    (folder / "systolith.v").write_text(core)
+    (folder / "sim_top.v").write_text(wrapper(config, core))
+    cells = [] if config.memory == "plain" and config.multiplier == "lut" \
+        else sorted(CELL_MODELS.glob("*.v"))
+    _run(["verilator_bin", *VERILATE, "sim_top.v", "systolith.v", *cells], folder, env)
+    sources = [*sorted((folder / "obj").glob("*.cpp")), HARNESS]
+    (folder / "all.cpp").write_text("".join(f'#include "{source}"\n' for source in sources))
+    _run(["g++", *COMPILE, *_includes(env), "-I", "obj", "-O0", "all.cpp", *_library(env),
+          "-pthread", "-o", "simulate"], folder, env)
+    return folder / "simulate"
+
+
+def _library(env: dict[str, str]) -> list[Path]:
+    """Objects of Verilator's library, compiled once."""
+    key = hashlib.sha256(f"{COMPILE}{env['VERILATOR_ROOT']}".encode()).hexdigest()[:8]
+    kept = build_folder() / f"verilated-{version('verilator')}-{key}-small"
+    kept.mkdir(parents=True, exist_ok=True)
+    objects = [kept / Path(name).with_suffix(".o") for name in LIBRARY]
+    for name, target in zip(LIBRARY, objects, strict=True):
+        if not target.is_file():
+            part = target.with_suffix(f".{os.getpid()}.o")
+            source = Path(env["VERILATOR_ROOT"]) / "include" / name
+            _run(["g++", *COMPILE, *_includes(env), "-O1", "-c", source, "-o", part], kept, env)
+            part.replace(target)
+    return objects
+
+
+def _includes(env: dict[str, str]) -> tuple[str, ...]:
+    include = Path(env["VERILATOR_ROOT"]) / "include"
+    return ("-I", str(include), "-I", str(include / "vltstd"))
+
+
+def _run(command, folder: Path, env: dict[str, str]) -> None:
+    done = subprocess.run([str(part) for part in command], cwd=folder, env=env, check=False,
+                          capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command[0]} failed: {done.stderr[-3000:]}"
