@@ -12,7 +12,6 @@ from models.graph import Graph, ModelError, Op
 MOST_KERNEL = 255        # kernel_h, segments and stride_h have 8 bits
 MOST_PAD = 128           # y_start has 8 bits and a sign
 MOST_ROW_BYTES = 65535   # row_bytes, segment_bytes and x_step have 16 bits
-MOST_SIDE = 65535        # out_w, out_h and in_h have 16 bits
 QUANTIZE = "quantize with a representative dataset"
 
 
@@ -126,14 +125,14 @@ def _check_dense(graph, op, config):
           "split the layer")
     _rule(op, "input shape", f"one vector or rows of {depth}", depth in (x.size, x.shape[-1]),
           x.shape, "flatten before the layer")
+    _check_sides(op, graph.tensors[op.outputs[0]], config)
 
 
-def _check_add(graph, op, _config):
+def _check_add(graph, op, config):
     a, b, y = (graph.tensors[i] for i in (*op.inputs[:2], *op.outputs))
     _rule(op, "operands", f"alike, both {list(y.shape)}", a.shape == b.shape == y.shape,
           (a.shape, b.shape), "avoid broadcasting")
-    _rule(op, "pixels", f"at most {MOST_SIDE}", y.size // y.shape[-1] <= MOST_SIDE,
-          y.size // y.shape[-1], "reduce the image")
+    _check_sides(op, y, config)
     ratio = 2 * max(a.scale[0], b.scale[0]) / ((1 << 20) * y.scale[0])
     _rule(op, "scale ratio", "below 2", quantize_ratio(ratio)[1] <= 1, ratio, QUANTIZE)
 
@@ -151,6 +150,14 @@ def _check_pool(graph, op, config):
                 raise ModelError(f"{op.name} {error}") from None
 
 
+def _check_sides(op, tensor, config):
+    """Rows and columns that the core can count."""
+    most = (1 << config.dim_bits) - 1
+    height, width, _ = pixel_shape(tensor.shape)
+    _rule(op, "height and width", f"at most {most}", max(height, width) <= most, (height, width),
+          "raise dim_bits" if config.dim_bits < 16 else "make the image smaller")
+
+
 def _check_window(graph, op, kernel, config):
     """What the descriptor's fields of a window can hold."""
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
@@ -162,12 +169,11 @@ def _check_window(graph, op, kernel, config):
     _rule(op, "padding", f"at most {MOST_PAD}", max(pads) <= MOST_PAD, pads,
           "pad less")
     for tensor in (x, y):
-        height, width, channels = pixel_shape(tensor.shape)
+        _, width, channels = pixel_shape(tensor.shape)
         row = width * align_up(channels, config.V)
         _rule(op, "row of pixels", f"at most {MOST_ROW_BYTES} bytes", row <= MOST_ROW_BYTES, row,
               "make the image narrower or take fewer channels")
-        _rule(op, "height", f"at most {MOST_SIDE}", height <= MOST_SIDE, height,
-              "make the image smaller")
+        _check_sides(op, tensor, config)
     reach = max(kernel[1], op.stride[1]) * align_up(x.shape[-1], config.V)
     _rule(op, "window", f"at most {MOST_ROW_BYTES} bytes wide", reach <= MOST_ROW_BYTES, reach,
           "use a smaller kernel or stride")

@@ -7,7 +7,7 @@ import numpy as np
 
 from gen.image import Program, pack_input, unpack_tensor
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
-from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, decode
+from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, decode, encode
 
 COUNTER_FILL = 0xA5  # what the model writes where the core writes counters
 
@@ -24,8 +24,13 @@ class Machine:
         self.memory = {space: random.integers(0, 256, size, np.uint8)
                        for space, size in sizes.items()}
 
+    def host_write(self, space: int, byte: int, data: bytes):
+        """Host write, where the host has access."""
+        assert space == Space.ACT or self.config.host_stores, "the host cannot write there"
+        self.write(space, byte, data)
+
     def write(self, space: int, byte: int, data: bytes):
-        """Host write."""
+        """Write of host or LOAD."""
         memory = self.memory[Space(space)]
         _require(byte >= 0 and byte + len(data) <= len(memory), f"{Space(space).name} write",
                  byte, len(data))
@@ -58,6 +63,7 @@ class Machine:
 
     def _execute(self, d):
         config = self.config
+        encode(config, **d)  # every field is as narrow as this core implements it
         if d["op"] != Opcode.LOAD:  # bounds that hardware checks before it starts
             used = 1 if d["uniform"] else d["groups"]
             assert d["param_base"] + used <= config.param_groups > d["add_param"], "parameters"
@@ -232,7 +238,7 @@ def run_program(program: Program, x: np.ndarray, seed: int = 0) -> dict[int, np.
     """Every tensor that the program computes for one input, read when its layer has ended."""
     machine = Machine(program.core_config, seed)
     for section in program.sections:
-        machine.write(section.space, 4 * section.offset, section.data)
+        machine.host_write(section.space, 4 * section.offset, section.data)
     line, data = pack_input(program, x)
     machine.write(Space.ACT, line * machine.config.V, data)
     found = {}

@@ -51,7 +51,7 @@ def configs(draw, **fixed) -> CoreConfig:
         "align": draw(st.sampled_from([a for a in (1, 2, 4, 8, 16, 32, 64) if a <= v])),
         "act_lines": 16384, "weight_rows": draw(st.sampled_from([256, 2048, 16384])),
         "patch_lines": draw(st.sampled_from([16, 64, 256])),
-        "param_groups": draw(st.sampled_from([4, 16, 256])),
+        "param_groups": draw(st.sampled_from([4, 16, 256])), "dim_bits": draw(st.integers(8, 16)),
         "multiplier": draw(st.sampled_from(["lut", "sb_mac16"]))}
     return CoreConfig(**values | fixed)
 

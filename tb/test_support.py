@@ -43,7 +43,7 @@ CASES = [
     (Net((1, 8, 8, 4)).conv(4, scale=1e-9), None, "op00_CONV_2D scale ratio must be below 2, not"),
     (Net((1, 300, 1, 1)).conv(4, (300, 1)), None, "op00_CONV_2D kernel must be at most 255 x 255"),
     (Net((1, 300, 300, 1)).conv(4, (1, 1), stride=(299, 1)), None, "op00_CONV_2D stride must be"),
-    (Net((1, 1, 9000, 4)).conv(4, (1, 1)), None, "op00_CONV_2D row of pixels must be at most"),
+    (Net((1, 1, 4095, 20)).conv(4, (1, 1)), None, "op00_CONV_2D row of pixels must be at most"),
     (Net((1, 4, 4, 4)).softmax().conv(4), None, "op00_SOFTMAX must be the last operator"),
     (Net((1, 8, 8, 4)).conv(4).quantize().conv(4), None, "op01_QUANTIZE must stand at an end"),
     (Net((1, 70000)).fully_connected(2), None, "op00_FULLY_CONNECTED inputs must be at most 65535"),
@@ -88,6 +88,13 @@ def test_reshape_that_would_move_padding_is_an_error():
     net = Net((1, 4, 4, 4), seed=1).conv(6).reshape((1, 4, 8, 3)).conv(4)
     with pytest.raises(ModelError, match="RESHAPE before it must keep 6 channels"):
         compile_model(graph_of(net), PRESETS["up5k"])
+
+
+def test_image_too_large_for_the_counters_is_unsupported():
+    graph = graph_of(Net((1, 300, 4, 4), seed=1).conv(4))
+    with pytest.raises(ModelError, match="op00_CONV_2D height and width must be at most 255, not "
+                                         r"\(300, 4\); raise dim_bits"):
+        require_supported(graph, replace(CONFIG, dim_bits=8))
 
 
 @pytest.mark.parametrize("name", ["ic_resnet8", "ad_autoencoder"])

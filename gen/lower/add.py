@@ -49,12 +49,15 @@ def fuse(step: Step, total: Sum, residual: int, output: int) -> Step:
 
 def lower_add(total: Sum, storage: Storage, config: CoreConfig, first: int, second: int,
               output: int) -> Step:
-    """The step of an ADD of its own, over all pixels as one row."""
+    """The step of an ADD of its own, over all pixels, as one row if that can be counted."""
     groups = -(-storage.channels // config.C)
     pitch = storage.pixel_bytes // config.V
+    flat = storage.pixels < 1 << config.dim_bits
+    width, height = (storage.pixels, 1) if flat else (storage.width, storage.height)
     fields = total.fields | {
-        "out_w": storage.pixels, "out_h": 1, "out_pitch": pitch, "out_row": 0, "uniform": 1,
-        "split": choose_split(config, storage.pixels, 1, groups)}
+        "out_w": width, "out_h": height, "out_pitch": pitch, "uniform": 1,
+        "out_row": width * pitch if height > 1 else 0,
+        "split": choose_split(config, width, height, groups)}
     return Step(op=Opcode.ADD, fields=fields, groups=groups, weights=no_weights(),
                 params=no_params(config), add_params=total.params, table=total.table,
                 first=first, residual=second, output=output)
