@@ -83,10 +83,11 @@ class Packer(wiring.Component):
         per_line = config.rows_per_line
         line, buffer = Signal(config.patch_addr_bits), Signal(config.buffer_bits)
         lines, rows = Signal(row_bits(config)), Signal(row_bits(config))
-        partial = Signal(bits_for(config.V) + 1)
+        partial, full = Signal(bits_for(config.V) + 1), Signal()
         m.d.comb += [
-            lines.eq(Mux((merge.end == 0) | self.by_line, line + 1, line)),
-            partial.eq(merge.end + config.L - 1),
+            full.eq((merge.end == 0) | ~merge.last),   # else the patch goes on in the next buffer
+            lines.eq(Mux(full | self.by_line, line + 1, line)),
+            partial.eq(Mux(full, 0, merge.end + config.L - 1)),
             rows.eq(Mux(self.by_line, lines, lines * per_line + (partial >> log2(config.L)))),
         ]
         write = merge_valid & merge.write & ~self.clear
