@@ -77,7 +77,7 @@ CHOICES = {
     "align": "power of two, 1..V", "act_lines": "whole RAM blocks, up to 65536",
     "weight_rows": "whole RAM blocks, up to 65536", "patch_lines": "power of two, 16..4096",
     "patch_buffers": "2, 4 or 8", "dim_bits": "8..16",
-    "param_groups": "1..4096", "act_width": "8", "weight_width": "8", "acc_width": "32",
+    "param_groups": "1..4096", "act_width": "8", "weight_width": "8", "acc_width": "24..32",
     "multiplier": ", ".join(MULTIPLIERS), "mac_dsps": "even, 0..P*L*C",
     "memory": ", ".join(MEMORIES),
 }

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.columns import ColumnPair
 from hw.config import CoreConfig, bits_for
 from hw.delay import delayed
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.drain import Drain
 from hw.feeder import Feeder
 from hw.issue import Issue
@@ -22,7 +22,7 @@ class Cluster(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    d : In(descriptor_shape(config)), start, clear : In(1)
         ``d`` is constant from ``start`` until ``idle``; ``clear`` ends everything at once.
     feed, residual : Out(read_client), w : Out(write_client)
     weight_addrs : Out(array of L row addresses), weights : In(array of L rows of C int8)
@@ -40,7 +40,7 @@ class Cluster(wiring.Component):
         self.config, self.index = config, index
         row = data.ArrayLayout(signed(config.weight_width), config.C)
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
             "feed": Out(read_client(config)), "residual": Out(read_client(config)),
             "w": Out(write_client(config)),
             "weight_addrs": Out(data.ArrayLayout(config.weight_addr_bits, config.L)),

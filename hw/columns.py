@@ -69,7 +69,7 @@ class ColumnPair(wiring.Component):
         for column, psum in enumerate((self.psum0, self.psum1)):
             total = self._tree(m, [pair[column] for pair in products], column)
             with m.If(valid):
-                m.d.sync += psum.eq(Mux(first, 0, psum) + total)
+                m.d.sync += psum.eq(Mux(first, total, psum + total))
         return m
 
     @staticmethod

@@ -62,8 +62,11 @@ class CoreConfig:
         to the lanes where patches are short.
     param_groups : int
         Groups of C channels whose bias, multiplier and shift the parameter memory holds.
+    dim_bits : int
+        Bits that count input rows, output rows and output columns; 8..16.
     act_width, weight_width, acc_width : int
-        Bits of an activation, a weight, a psum; 8, 8 and 32.
+        Bits of an activation, a weight, a psum (before the bias joins it); 8, 8 and 24..32.
+        The compiler proves that no psum of a layer exceeds them.
     multiplier : str
         "lut", "mult18x18d" (ECP5) or "sb_mac16" (iCE40, two 8x8 products a cell).
     mac_dsps : int
@@ -84,6 +87,7 @@ class CoreConfig:
     patch_lines: int = 128
     patch_buffers: int = 4
     param_groups: int = 64
+    dim_bits: int = 16
     act_width: int = 8
     weight_width: int = 8
     acc_width: int = 32
@@ -105,8 +109,9 @@ class CoreConfig:
 
     def _check_choices(self):
         choices = {
-            "P": (1, 2), "patch_buffers": (2, 4, 8), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
-            "act_width": (8,), "weight_width": (8,), "acc_width": (32,),
+            "P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
+            "patch_buffers": (2, 4, 8), "act_width": (8,), "weight_width": (8,),
+            "acc_width": tuple(range(24, 33)),
             "multiplier": MULTIPLIERS, "memory": MEMORIES,
         }
         for name, allowed in choices.items():
@@ -116,20 +121,24 @@ class CoreConfig:
                           "choose one of these")
 
     def _check_shape(self):
-        self._require("V", f"a power of two in C..min(L*C, 64) = {self.C}..{min(self.row_bytes, 64)}",
+        most = min(self.row_bytes, 64)
+        self._require("V", f"a power of two in C..min(L*C, 64) = {self.C}..{most}",
                       isinstance(self.V, int) and _power_of_two(self.V)
-                      and self.C <= self.V <= min(self.row_bytes, 64) and self.V >= self.L,
+                      and self.C <= self.V <= most and self.V >= self.L,
                       "start from V = C, with C at least L")
         per_cluster = self.Q / self.P
         self._require("Q", f"P times 1/4, 1/2, 1, 2 ... C/2 (P = {self.P}, C = {self.C})",
                       per_cluster in [Fraction(1, 4), Fraction(1, 2)]
                       + [Fraction(2 ** n) for n in range(5) if 2 ** n < self.C],
                       f"for example Q={self.P}")
+        self._require("dim_bits", "an integer in 8..16",
+                      isinstance(self.dim_bits, int) and 8 <= self.dim_bits <= 16,
+                      "16 suits every model")
         self._require("align", f"a power of two in 1..V = 1..{self.V}",
                       isinstance(self.align, int) and _power_of_two(self.align)
                       and self.align <= self.V, "1 suits every model")
-        self._require("mac_dsps", f"an even number in 0..P*L*C = 0..{self.macs}, 0 unless multiplier "
-                      "is mult18x18d",
+        self._require("mac_dsps", f"an even number in 0..P*L*C = 0..{self.macs}, 0 unless "
+                      "multiplier is mult18x18d",
                       isinstance(self.mac_dsps, int) and 0 <= self.mac_dsps <= self.macs
                       and self.mac_dsps % 2 == 0
                       and (self.multiplier == "mult18x18d" or self.mac_dsps == 0),
@@ -153,7 +162,8 @@ class CoreConfig:
             self._require("V", "at most 8 with memory=ice40 (four SPRAMs of 16 bits)", self.V <= 8,
                           "set V=8 and C=8")
             self._require("F", "1 with memory=ice40 (SPRAM has one port)", self.F == 1, "set F=1")
-            self._require("P", "1 with memory=ice40 (EBR has one read port)", self.P == 1, "set P=1")
+            self._require("P", "1 with memory=ice40 (EBR has one read port)", self.P == 1,
+                          "set P=1")
 
     # --- shape ---------------------------------------------------------------------------------
     @property
@@ -220,7 +230,7 @@ class CoreConfig:
 
     @property
     def shift_split(self) -> int:
-        """Bits of the requantization shift stored beside the bias; the rest stand by the multiplier.
+        """Bits of the shift stored beside the bias; the others stand beside the multiplier.
 
         A bias of 32 + 4 and a multiplier of 32 + 1 bits fill a 36-bit DP16KD slice each; on the
         iCE40 32 and 32 + 5 take 2 + 3 EBRs instead of 3 + 3.
@@ -282,6 +292,14 @@ class CoreConfig:
     def param_addr_bits(self) -> int:
         """Bits of a beat address in the parameter memory."""
         return bits_for(self.param_depth)
+
+    @property
+    def host_stores(self) -> bool:
+        """The host can write weights, parameters and table itself.
+
+        On the iCE40 they are caches of the activation memory, which LOAD fills.
+        """
+        return self.memory != "ice40"
 
     # --- host ----------------------------------------------------------------------------------
     @property

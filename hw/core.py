@@ -1,6 +1,6 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from hw.loader import Loader
 from hw.params import ParamMemory
 from hw.ports import PortArbiter
 from hw.sequencer import Sequencer
+from hw.stores import store_port
 from hw.weights import WeightBanks
 
 
@@ -82,22 +83,22 @@ class Core(wiring.Component):
         return m
 
     def _stores(self, m, host, loader, sequencer, weights, params, clusters):
-        """Host (idle) and loader (busy) write weights, parameters and tables; registered."""
-        for name in ("weight_en", "weight_addr", "weight_data", "param_en", "table_en", "word_addr",
-                     "word_data"):
-            a, b = getattr(host.store, name), getattr(loader.store, name)
-            chosen = Signal.like(a, name=f"store_{name}")
-            m.d.sync += chosen.eq(Mux(sequencer.busy, b, a) if not name.endswith("_en") else a | b)
-            if name.startswith("weight"):
-                m.d.comb += getattr(weights, name.replace("weight", "w")).eq(chosen)
-            elif name == "param_en":
-                m.d.comb += params.w_en.eq(chosen)
-            elif name.startswith("word"):
-                m.d.comb += getattr(params, name.replace("word", "w")).eq(chosen)
-            for cluster in clusters:
-                target = {"table_en": "t_en", "word_addr": "t_addr", "word_data": "t_data"}.get(name)
-                if target:
-                    m.d.comb += getattr(cluster, target).eq(chosen)
+        """Loader (busy) and host (idle, where it may) write weights, parameters and tables."""
+        store = loader.store
+        if self.config.host_stores:
+            store = store_port(self.config).create()
+            for name in store.signature.members:
+                a, b = getattr(host.store, name), getattr(loader.store, name)
+                m.d.sync += getattr(store, name).eq(
+                    a | b if name.endswith("_en") else Mux(sequencer.busy, b, a))
+        m.d.comb += [
+            weights.w_en.eq(store.weight_en), weights.w_addr.eq(store.weight_addr),
+            weights.w_data.eq(store.weight_data), params.w_en.eq(store.param_en),
+            params.w_addr.eq(store.word_addr), params.w_data.eq(store.word_data),
+        ]
+        for cluster in clusters:
+            m.d.comb += [cluster.t_en.eq(store.table_en), cluster.t_addr.eq(store.word_addr),
+                         cluster.t_data.eq(store.word_data)]
 
     def _activations(self, m, host, loader, sequencer, clusters):
         """The activation memory and who shares which of its ports."""

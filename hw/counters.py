@@ -1,11 +1,14 @@
 """Cycle and stall counters of the running descriptor."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, align_up
 from hw.layout import COUNTERS
+
+
+STALL_BITS = 24   # of one descriptor; the cycle counter of a program has 32
 
 
 class Counters(wiring.Component):
@@ -31,7 +34,7 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        feed, drain, busy = Signal(32), Signal(32), Signal(32)
+        feed, drain, busy = (Signal(STALL_BITS, name=n) for n in ("feed", "drain", "busy"))
         with m.If(self.restart):
             m.d.sync += self.cycles.eq(0)
         with m.Elif(self.running):
@@ -41,5 +44,5 @@ class Counters(wiring.Component):
         with m.Elif(self.working):
             m.d.sync += [feed.eq(feed + self.feed_stall), drain.eq(drain + self.drain_stall),
                          busy.eq(busy + sum(self.issued))]
-        m.d.comb += self.lines.eq(Cat(self.cycles, feed, drain, busy))
+        m.d.comb += self.lines.eq(Cat(self.cycles, *(n | Const(0, 32) for n in (feed, drain, busy))))
         return m

@@ -3,8 +3,12 @@
 from amaranth import signed, unsigned
 from amaranth.lib import data
 
-from hw.layout import DESCRIPTOR
+from hw.config import CoreConfig
+from hw.layout import DESCRIPTOR, field_widths
 
-DESCRIPTOR_SHAPE = data.StructLayout({
-    field.name: signed(field.width) if field.signed else unsigned(field.width)
-    for field in DESCRIPTOR.values()})
+
+def descriptor_shape(config: CoreConfig) -> data.StructLayout:
+    """The fields of ``hw.layout.DESCRIPTOR``, as wide as this core implements them."""
+    return data.StructLayout({
+        name: signed(width) if DESCRIPTOR[name].signed else unsigned(width)
+        for name, width in field_widths(config).items()})

@@ -8,7 +8,7 @@ from hw.beats import BeatCounter
 from hw.cells.ram import Ram1R1W
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.layout import Opcode
 from hw.offsets import OutputWalk
 from hw.params import PARAM_SHAPE
@@ -26,7 +26,7 @@ class Drain(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    d : In(descriptor_shape(config)), start, clear : In(1)
     early : In(1)
         A pass's psums will be final in ``config.ram_latency`` cycles.
     psums : In(array of C int32)
@@ -48,7 +48,7 @@ class Drain(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1), "early": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1), "early": In(1),
             "psums": In(data.ArrayLayout(signed(config.acc_width), config.C)),
             "maximum_valid": In(1), "maximum": In(8 * config.C),
             "param_addr": Out(config.param_addr_bits),
@@ -63,7 +63,7 @@ class Drain(wiring.Component):
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
-        """Cycles that a pass with a residual addition occupies the drain: both rounds and the way between."""
+        """Cycles that a pass with a residual addition occupies the drain: two rounds, and between."""
         between = config.ram_latency + Requantizer.latency(config) + 2
         return 2 * Drain.cycles(config) - (config.beat_cycles - 1) + between
 
@@ -73,7 +73,8 @@ class Drain(wiring.Component):
         m.submodules.walk = walk = OutputWalk(config, self.index)
         m.submodules.beats = beats = BeatCounter(config)
         m.submodules.residual = residual = ResidualReader(config)
-        depth = -(-(config.ram_latency + Requantizer.latency(config) + 3) // self.cycles(config)) + 1
+        on_their_way = config.ram_latency + Requantizer.latency(config)
+        depth = on_their_way // self.cycles(config) + 1
         m.submodules.writer = writer = Writer(config, depth)
         wiring.connect(m, residual.r, wiring.flipped(self.r))
         wiring.connect(m, writer.w, wiring.flipped(self.w))
@@ -115,11 +116,11 @@ class Drain(wiring.Component):
         second, is_conv_add, first_bytes_done = rounds
         latency = config.ram_latency
         fire, is_second = delayed(m, beats.fetch, latency), delayed(m, second, latency)
-        shadow = Signal(32 * config.C)
+        shadow = Signal(config.acc_width * config.C)
         with m.If(delayed(m, self.early, latency)):
             m.d.sync += shadow.eq(self.psums)
         with m.Elif(fire & ~is_second):
-            m.d.sync += shadow.eq(shadow >> 32 * units)
+            m.d.sync += shadow.eq(shadow >> config.acc_width * units)
         # Bytes of round 1, of the first tensor or of the maxima: consumed from the bottom.
         first_bytes, outputs = Signal(8 * config.C), Signal(8 * units)
         o_valid, o_second = Signal(), Signal()
@@ -153,11 +154,12 @@ class Drain(wiring.Component):
             m.d.sync += difference.eq(Mux(is_max, a, other).as_signed() - d.z_other)
             difference = delayed(m, difference, latency - 1)
             m.d.comb += [
-                table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr), table.w_data.eq(self.t_data),
+                table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr),
+                table.w_data.eq(self.t_data),
                 table.r_addr.eq(looked_up),
                 requant.i_valid.eq(fire), requant.i.second.eq(is_second),
                 requant.i.acc.eq(Mux(is_second, Mux(is_max, 0, table.r_data) + (difference << 19),
-                                     shadow.word_select(unit, 32))),
+                                     shadow.word_select(unit, config.acc_width).as_signed())),
                 requant.i.bias.eq(self.params[unit].bias),
                 requant.i.multiplier.eq(self.params[unit].multiplier),
                 requant.i.shift.eq(self.params[unit].shift),

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.layout import Opcode
 from hw.packer import Packer, patch_write
 from hw.ports import read_client, read_latency
@@ -18,7 +18,7 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    d : In(descriptor_shape(config)), start, clear : In(1)
     r : Out(read_client)
     free : In(patch_buffers), taken : Out(patch_buffers)
         Patch buffers that may be filled; that are being filled from now on.
@@ -34,7 +34,7 @@ class Feeder(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
             "r": Out(read_client(config)), "free": In(config.patch_buffers), "taken": Out(config.patch_buffers),
             "patch": Out(patch_write(config)), "port_stall": Out(1)})
 

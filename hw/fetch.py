@@ -1,16 +1,17 @@
-"""Reads the header and the descriptors of a program into registers."""
+"""Reads the header and the descriptors of a program; keeps what the core implements of them."""
 
-from amaranth import Module, Signal
-from amaranth.lib import data, wiring
+from amaranth import Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig
-from hw.layout import DESCRIPTOR_WORDS
+from hw.config import PROGRAM_VERSION, CoreConfig
+from hw.descriptor import descriptor_shape
+from hw.layout import DESCRIPTOR, DESCRIPTOR_WORDS, MAGIC, Error
 from hw.ports import line_address_bits, read_client
 
 
 class Fetch(wiring.Component):
-    """Reads ``lines`` lines from line ``slot`` on.
+    """Reads ``lines`` lines from line ``slot`` on, as a descriptor or as the program's header.
 
     Members
     -------
@@ -18,20 +19,23 @@ class Fetch(wiring.Component):
         Start; ``slot`` and ``lines`` hold until ``arrived``.
     clear : In(1)
     r : Out(read_client)
-    words : Out(array of 16 words), arrived : Out(1)
-        All lines are in ``words``, the first line in the lowest; low during ``begin``.
+    d : Out(descriptor_shape), oversize : Out(1)
+        The fields; a bit beyond one was set.
+    header : Out(Error)
+        What is wrong if the lines are a header.
+    arrived : Out(1)
+        All lines are there; high for a cycle, not during ``begin``.
     """
 
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
             "begin": In(1), "slot": In(line_address_bits(config)), "lines": In(5), "clear": In(1),
-            "r": Out(read_client(config)), "words": Out(data.ArrayLayout(32, DESCRIPTOR_WORDS)),
-            "arrived": Out(1)})
+            "r": Out(read_client(config)), "d": Out(descriptor_shape(config)), "oversize": Out(1),
+            "header": Out(8), "arrived": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        per_line = self.config.V // 4
         wanted, fetched = Signal(5), Signal(5)
         running = Signal()
         m.d.comb += [
@@ -42,11 +46,33 @@ class Fetch(wiring.Component):
             m.d.sync += wanted.eq(wanted + 1)
         with m.If(self.r.done):
             m.d.sync += fetched.eq(fetched + 1)
-            for w in range(DESCRIPTOR_WORDS):
-                with m.If(fetched == w // per_line):
-                    m.d.sync += self.words[w].eq(self.r.data.word_select(w % per_line, 32))
+            per_line = self.config.V // 4
+            for line in range(max(1, DESCRIPTOR_WORDS // per_line)):
+                with m.If(fetched == line):
+                    self._line(m, range(line * per_line, (line + 1) * per_line))
         with m.If(self.begin):
-            m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1)]
+            m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1), self.oversize.eq(0),
+                         self.header.eq(Error.NONE)]
         with m.Elif(self.arrived | self.clear):
             m.d.sync += running.eq(0)
         return m
+
+    def _line(self, m, numbers):
+        """Take the words with these numbers from the line that has come."""
+        excess = 0
+        for position, number in enumerate(numbers):
+            word = self.r.data.word_select(position, 32)
+            for name, field in DESCRIPTOR.items():
+                if field.word == number:
+                    target, bits = self.d[name], word[field.low:field.low + field.width]
+                    m.d.sync += target.eq(bits)
+                    dropped = bits[len(target):]
+                    if field.signed:
+                        dropped ^= bits[len(target) - 1].replicate(len(dropped))
+                    excess |= dropped.any() if len(dropped) else 0
+            expected = {0: (MAGIC, Error.MAGIC), 1: (PROGRAM_VERSION, Error.VERSION),
+                        2: (self.config.hash, Error.CONFIG)}.get(number)
+            if expected:
+                with m.If((word != expected[0]) & (self.header == Error.NONE)):
+                    m.d.sync += self.header.eq(expected[1])
+        m.d.sync += self.oversize.eq(self.oversize | excess)

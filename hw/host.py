@@ -49,10 +49,10 @@ class HostPort(wiring.Component):
         word_bits = log2(words)
         offset, space = bus.adr[:config.space_bits], bus.adr[config.space_bits:]
         line_number = offset[word_bits:]
-        staged = Array(Signal(32, name=f"staged{i}") for i in range(words))
+        staged = Array(Signal(32, name=f"staged{i}") for i in range(words))  # line being written
         line = Signal(config.line_bits)
         word = offset[:word_bits] if word_bits else 0
-        request, reply = Signal(), Signal()
+        request = Signal()
         m.d.comb += [
             request.eq(bus.cyc & bus.stb & ~bus.ack & ~bus.err), line.eq(Cat(staged)),
             self.w.addr.eq(line_number), self.w.data.eq(line), self.w.mask.eq(-1),
@@ -62,9 +62,10 @@ class HostPort(wiring.Component):
         m.d.sync += [bus.ack.eq(0), bus.err.eq(0), self.start.eq(0), self.stop.eq(0),
                      self.store.weight_en.eq(0), self.store.param_en.eq(0),
                      self.store.table_en.eq(0)]
-        limits = {Space.ACT: config.act_lines * words,
-                  Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-                  Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+        limits = {Space.ACT: config.act_lines * words}
+        if config.host_stores:
+            limits |= {Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
+                       Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
         allowed = Signal()
         with m.Switch(space):
             for name, limit in limits.items():

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.lane import Lane
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
@@ -26,7 +26,7 @@ class Issue(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), start, clear : In(1)
+    d : In(descriptor_shape(config)), start, clear : In(1)
     patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         Buffers filled by the packer, taken by the word generator, free again.
     spacing : In
@@ -45,7 +45,7 @@ class Issue(wiring.Component):
     def __init__(self, config: CoreConfig, index: int, spacing_bits: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "clear": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
             "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
             "free": Out(config.patch_buffers),
             "spacing": In(spacing_bits), "o": Out(issue_shape(config)),

@@ -1,7 +1,9 @@
-"""Descriptor, program header, status and register layouts: the contract of compiler, core and host."""
+"""Descriptor, program header and register layouts: the contract of compiler, core and host."""
 
 from dataclasses import dataclass
 from enum import IntEnum
+
+from hw.config import CoreConfig, bits_for
 
 MAGIC = 0x48545359  # "YSTH" little endian: first word of a program
 HEADER_WORDS = 4    # magic, version, configuration hash, number of descriptors (END not counted)
@@ -117,14 +119,38 @@ REGISTERS = (
     ("VERSION", 1, "r", "program version that the core runs"),
     ("CONFIG", 2, "r", "configuration hash"),
     ("CONTROL", 3, "w", "bit 0: start; bit 1: stop, back to idle"),
-    ("STATUS", 4, "r", "bit 0: busy, bit 1: done, bits 8..15: Error, bits 16..31: descriptor index"),
+    ("STATUS", 4, "r", "bit 0: busy, bit 1: done, bits 8..15: Error, 16..31: descriptor index"),
     ("PROGRAM", 5, "rw", "line address of the program header"),
     ("CYCLES", 6, "r", "cycles from start to done"),
 )
 
 
-def encode(**values: int) -> list[int]:
+def field_widths(config: CoreConfig) -> dict[str, int]:
+    """Bits of each field that a core implements; a descriptor with others set is refused."""
+    line, weight = config.act_addr_bits + 1, config.weight_addr_bits + 1
+    byte, param = line + bits_for(config.V), bits_for(config.param_groups) + 1
+    limits = {
+        "in_start": byte, "y_step": byte, "in_h": config.dim_bits, "out_w": config.dim_bits,
+        "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
+        "param_base": param, "add_param": param, "out_base": line, "out_pitch": line,
+        "out_row": line, "res_base": line, "a_base": line,
+    }
+    return {name: min(field.width, limits.get(name, field.width))
+            for name, field in DESCRIPTOR.items()}
+
+
+def group_bits(config: CoreConfig) -> int:
+    """Bits that number the column groups of a layer; LOAD counts lines in the same field."""
+    return min(10, field_widths(config)["groups"])
+
+
+def encode(config: CoreConfig | None = None, /, **values: int) -> list[int]:
     """The words of a descriptor; absent fields are zero.
+
+    Parameters
+    ----------
+    config : CoreConfig, optional
+        Whose fields may be narrower.
 
     Raises
     ------
@@ -132,10 +158,14 @@ def encode(**values: int) -> list[int]:
         A value does not fit its field; the text names field, range and value.
     """
     words = [0] * DESCRIPTOR_WORDS
+    widths = field_widths(config) if config else {}
+    if config and values.get("op") != Opcode.LOAD:
+        widths["groups"] = group_bits(config)
     for name, value in values.items():
         field = DESCRIPTOR[name]
-        low = -(1 << field.width - 1) if field.signed else 0
-        high = low + (1 << field.width) - 1
+        width = widths.get(name, field.width)
+        low = -(1 << width - 1) if field.signed else 0
+        high = low + (1 << width) - 1
         if not low <= value <= high:
             raise OverflowError(f"{name} must be in {low}..{high}, not {value}")
         words[field.word] |= (value & (1 << field.width) - 1) << field.low

@@ -5,8 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.ports import line_address_bits
+from hw.layout import group_bits
 from hw.walk import GroupWalk, PixelWalk
 
 
@@ -15,10 +16,10 @@ class OutputWalk(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), start, step : In(1)
+    d : In(descriptor_shape(config)), start, step : In(1)
     offset : Out, part : Out
         Lines from the tensor's first line, which C bytes of it.
-    group : Out(16)
+    group : Out(group_bits)
         Column group of the pass.
     finished : Out(1)
         All passes have been stepped over; also before the first start.
@@ -31,9 +32,9 @@ class OutputWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "step": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1),
             "offset": Out(line_address_bits(config)), "part": Out(bits_for(config.groups_per_line)),
-            "group": Out(16), "finished": Out(1, init=1)})
+            "group": Out(group_bits(config)), "finished": Out(1, init=1)})
 
     def elaborate(self, platform):
         m = Module()

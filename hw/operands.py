@@ -24,7 +24,7 @@ class Operands(wiring.Component):
         Subtracted from activations; ignored by narrow multipliers, which add 128.
     acts : Out(array of L operands), channel_acts : Out(array of C operands)
     part : Out(C int8)
-        The issued group's C bytes of the line (MAX); one cycle before ``acts``.
+        The issued group's C bytes of the line (MAX), ``part_latency(config)`` cycles later.
 
     Behaviour
     ---------
@@ -43,7 +43,7 @@ class Operands(wiring.Component):
     @staticmethod
     def latency(config: CoreConfig) -> int:
         """Cycles from an issued row to its operands."""
-        return Operands.part_latency(config) + 1
+        return Operands.part_latency(config) + (not config.narrow)
 
     @staticmethod
     def part_latency(config: CoreConfig) -> int:
@@ -74,9 +74,11 @@ class Operands(wiring.Component):
         parts = Array(Cat(line[config.C * g + c] for c in range(config.C))
                       for g in range(config.groups_per_line))
         m.d.sync += self.part.as_value().eq(parts[part] if len(parts) > 1 else parts[0])
-        for c in range(config.C):
-            m.d.sync += self.channel_acts[c].eq(
-                Cat(self.part[c][:7], ~self.part[c][7]) if config.narrow else self.part[c])
+        for c, byte in enumerate(self.part):
+            if config.narrow:
+                m.d.comb += self.channel_acts[c].eq(Cat(byte[:7], ~byte[7]))
+            else:
+                m.d.sync += self.channel_acts[c].eq(byte)
         return m
 
     def _lane(self, m, lane, slots, select):
@@ -84,7 +86,7 @@ class Operands(wiring.Component):
         byte = Signal(signed(8), name=f"byte{lane}")
         m.d.sync += byte.eq(slots.word_select(select, 8))
         if self.config.narrow:
-            m.d.sync += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
+            m.d.comb += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
         else:
             m.d.sync += self.acts[lane].eq(byte - self.offset)
 
@@ -93,6 +95,6 @@ class Operands(wiring.Component):
         for stage in range(self.config.ram_latency):
             later = [Signal(len(value), name=f"late{stage}_{index}")
                      for index, value in enumerate(values)]
-            m.d.sync += [after.eq(value) for after, value in zip(later, values)]
+            m.d.sync += [after.eq(value) for after, value in zip(later, values, strict=True)]
             values = later
         return values

@@ -159,7 +159,7 @@ class Recode(wiring.Component):
     multiplier : In(32)
         Unsigned.
     digits : Out(ArrayLayout(2, count))
-        Digit modulo 4, so 3 is -1; the first ones one cycle after start, and so on.
+        2 less the digit, so 3 is -1; the first ones one cycle after start, and so on.
     carry : Out(1)
         What the digits so far lack, in units of the digit after them.
     """
@@ -178,11 +178,10 @@ class Recode(wiring.Component):
                      rest[-bits:].eq(self.multiplier[-bits:])]  # what moves up there is not used
         chunk = Mux(self.start, self.multiplier[:bits], rest[:bits])
         carry = ~self.start & self.carry
-        for k in range(self._count):
-            low, high = chunk[2 * k], chunk[2 * k + 1]
-            m.d.sync += self.digits[k].eq(Cat(low ^ carry, high ^ (low & carry)))
-            carry = high & (low | carry)
-        m.d.sync += self.carry.eq(carry)
+        ones = Const(int("01" * self._count, 2), bits)
+        # chunk + 0b...0101 carries out of a pair of bits where that pair, with its carry, is 3 or 4
+        total = (Cat(carry, chunk) + Cat(carry, ones))[1:]
+        m.d.sync += [self.digits.eq(~total[:bits]), self.carry.eq(total[bits])]
         return m
 
 
@@ -198,4 +197,4 @@ def _side(value: Any) -> Any:
 def _multiple(psum: Value, digit: Value) -> Value:
     """psum * digit, 33 bits; 1 less for digit -1, which is the code 3."""
     once, twice = Cat(psum, psum[-1]), Cat(Const(0, 1), psum)
-    return Mux(digit[1], Mux(digit[0], ~once, twice), Mux(digit[0], once, 0)).as_signed()
+    return Mux(digit[1], Mux(digit[0], ~once, 0), Mux(digit[0], once, twice)).as_signed()

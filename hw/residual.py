@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.ports import line_address_bits, read_client
 
 
@@ -14,7 +14,7 @@ class ResidualReader(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE), clear : In(1)
+    d : In(descriptor_shape(config)), clear : In(1)
     offset, part : In
         Of the pass in hand, see OutputWalk.
     start : In(1)
@@ -31,7 +31,7 @@ class ResidualReader(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "clear": In(1), "offset": In(line_address_bits(config)),
+            "d": In(descriptor_shape(config)), "clear": In(1), "offset": In(line_address_bits(config)),
             "part": In(bits_for(config.groups_per_line)), "start": In(1), "pairs": In(1),
             "paired": In(1), "r": Out(read_client(config)), "bytes": Out(8 * config.C),
             "first_valid": Out(1), "second_valid": Out(1), "loaded": Out(1)})

@@ -5,15 +5,15 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
-from hw.config import PROGRAM_VERSION, CoreConfig, slot_bytes
+from hw.config import CoreConfig, slot_bytes
 from hw.counters import Counters
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
-from hw.layout import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER_WORDS, MAGIC, Error, Opcode
+from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
 from hw.ports import line_address_bits, read_client, write_client
 
 FLUSH_CYCLES = 64         # after an error or stop: longer than every pipeline of the core
-TIMEOUT_CYCLES = 1 << 16  # without an access to the activation memory or a row issued
+TIMEOUT_BITS = 16         # 2^16..2^17 cycles without a line read or written or a row issued
 
 
 class State(enum.Enum, shape=4):
@@ -40,7 +40,7 @@ class Sequencer(wiring.Component):
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
     r : Out(read_client), w : Out(write_client)
-    d : Out(DESCRIPTOR_SHAPE), launch : Out(1), units_idle : In(1)
+    d : Out(descriptor_shape(config)), launch : Out(1), units_idle : In(1)
         The descriptor for clusters and loader; they begin at ``launch``.
     clear : Out(1)
         Drop all work; held for FLUSH_CYCLES.
@@ -59,7 +59,7 @@ class Sequencer(wiring.Component):
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
             "r": Out(read_client(config)), "w": Out(write_client(config)),
-            "d": Out(DESCRIPTOR_SHAPE), "launch": Out(1), "units_idle": In(1), "clear": Out(1),
+            "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1), "clear": Out(1),
             "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1)})
 
@@ -67,7 +67,8 @@ class Sequencer(wiring.Component):
         m = Module()
         config, state = self.config, Signal(State)
         per_line = config.V // 4
-        header_lines, field_lines = (max(1, n // per_line) for n in (HEADER_WORDS, DESCRIPTOR_WORDS))
+        header_lines = max(1, HEADER_WORDS // per_line)
+        field_lines = max(1, DESCRIPTOR_WORDS // per_line)
         m.submodules.fetch = fetch = Fetch(config)
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
@@ -84,9 +85,7 @@ class Sequencer(wiring.Component):
             self.w.valid.eq(state == State.COUNT), self.w.addr.eq(slot + field_lines + line),
             self.w.mask.eq(-1), self.w.data.eq(counters.lines.word_select(line, config.line_bits)),
         ]
-        for name, field in DESCRIPTOR.items():
-            bits = fetch.words[field.word][field.low:field.low + field.width]
-            m.d.comb += self.d[name].eq(bits.as_signed() if field.signed else bits)
+        m.d.comb += self.d.eq(fetch.d)
 
         failure = Signal(8)
         flush = Signal(range(FLUSH_CYCLES))
@@ -98,13 +97,13 @@ class Sequencer(wiring.Component):
                                  self.index.eq(0), slot.eq(self.program), state.eq(State.HEADER)]
             with m.Case(State.HEADER):
                 with m.If(fetch.arrived):
-                    m.d.comb += [fetch.begin.eq(1), failure.eq(self._header_error(fetch.words))]
+                    m.d.comb += [fetch.begin.eq(1), failure.eq(fetch.header)]
                     m.d.sync += [slot.eq(slot + header_lines), state.eq(State.FETCH)]
             with m.Case(State.FETCH):
                 with m.If(fetch.arrived):
                     m.d.sync += state.eq(State.CHECK)
             with m.Case(State.CHECK):
-                m.d.comb += failure.eq(first_error(config, self.d))
+                m.d.comb += failure.eq(first_error(config, self.d, fetch.oversize))
                 m.d.sync += state.eq(State.LAUNCH)
                 with m.If(self.d.op == Opcode.END):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]
@@ -120,8 +119,9 @@ class Sequencer(wiring.Component):
                     m.d.sync += line.eq(line + 1)
                     with m.If(line == counter_lines - 1):
                         m.d.comb += fetch.begin.eq(1)
-                        m.d.sync += [line.eq(0), self.index.eq(self.index + 1), state.eq(State.FETCH),
-                                     slot.eq(slot + slot_bytes(config) // config.V)]
+                        m.d.sync += [line.eq(0), self.index.eq(self.index + 1),
+                                     slot.eq(slot + slot_bytes(config) // config.V),
+                                     state.eq(State.FETCH)]
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
                 with m.If(flush == FLUSH_CYCLES - 1):
@@ -129,21 +129,16 @@ class Sequencer(wiring.Component):
         self._fail(m, state, failure)
         return m
 
-    def _header_error(self, words):
-        """Error code of the program's header."""
-        return Mux(words[0] != MAGIC, Error.MAGIC,
-                   Mux(words[1] != PROGRAM_VERSION, Error.VERSION,
-                       Mux(words[2] != self.config.hash, Error.CONFIG, Error.NONE)))
-
     def _fail(self, m, state, failure):
         """Whatever fails in the units, or a stop by the host, leads to FLUSH."""
-        quiet = Signal(range(TIMEOUT_CYCLES))
-        m.d.sync += quiet.eq(Mux(self.progress | ~self.busy, 0, quiet + 1))
+        alive = Signal()                      # there was progress since the last look
+        look = self.cycles[:TIMEOUT_BITS] == 0
+        m.d.sync += alive.eq(self.progress | ~self.busy | (alive & ~look))
         with m.If(self.error_address):
             m.d.comb += failure.eq(Error.ADDRESS)
         with m.Elif(self.error_descriptor):
             m.d.comb += failure.eq(Error.DESCRIPTOR)
-        with m.Elif(quiet == TIMEOUT_CYCLES - 1):
+        with m.Elif(look & ~alive):
             m.d.comb += failure.eq(Error.TIMEOUT)
         with m.If(self.busy & ~self.clear & ((failure != Error.NONE) | self.stop)):
             m.d.sync += [self.error.eq(failure), state.eq(State.FLUSH), self.busy.eq(1),

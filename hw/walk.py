@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
-from hw.descriptor import DESCRIPTOR_SHAPE
+from hw.descriptor import descriptor_shape
+from hw.layout import group_bits
 
 
 class PixelWalk(wiring.Component):
@@ -13,7 +14,7 @@ class PixelWalk(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE)
+    d : In(descriptor_shape)
     start, step : In(1)
         Go to the first pixel; go to the next one.
     empty : Out(1)
@@ -27,13 +28,13 @@ class PixelWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "step": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1),
             "empty": Out(1), "wrap": Out(1), "second": Out(1), "last": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        x, y = Signal(16), Signal(16)
-        beyond = Signal(17)
+        x, y = Signal(self.config.dim_bits), Signal(self.config.dim_bits)
+        beyond = Signal(self.config.dim_bits + 1)
         if self.config.P == 1:
             m.d.comb += [beyond.eq(x + 1), self.wrap.eq(beyond == self.d.out_w)]
         else:
@@ -58,10 +59,10 @@ class GroupWalk(wiring.Component):
 
     Members
     -------
-    d : In(DESCRIPTOR_SHAPE)
+    d : In(descriptor_shape)
     start, step : In(1)
         Go to the first group; go to the next one, after the last back to the first.
-    g : Out(16)
+    g : Out(group_bits)
     empty, last : Out(1)
         This cluster has no group at all; the current group is its last.
     """
@@ -69,12 +70,12 @@ class GroupWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(DESCRIPTOR_SHAPE), "start": In(1), "step": In(1),
-            "g": Out(16), "empty": Out(1), "last": Out(1)})
+            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1),
+            "g": Out(group_bits(config)), "empty": Out(1), "last": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        beyond, first = Signal(17), 0
+        beyond, first = Signal(len(self.g) + 1), 0
         if self.config.P == 1:
             m.d.comb += [beyond.eq(self.g + 1), self.last.eq(beyond == self.d.groups)]
         else:
