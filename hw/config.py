@@ -294,6 +294,14 @@ class CoreConfig:
         return bits_for(self.param_depth)
 
     @property
+    def pipelined(self) -> bool:
+        """Registers between address generation, memory and array for clock rate.
+
+        The iCE40 goes without them: its logic cells are scarcer than its nanoseconds.
+        """
+        return self.memory != "ice40"
+
+    @property
     def host_stores(self) -> bool:
         """The host can write weights, parameters and table itself.
 

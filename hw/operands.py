@@ -43,12 +43,12 @@ class Operands(wiring.Component):
     @staticmethod
     def latency(config: CoreConfig) -> int:
         """Cycles from an issued row to its operands."""
-        return Operands.part_latency(config) + (not config.narrow)
+        return Operands.part_latency(config) + config.pipelined
 
     @staticmethod
     def part_latency(config: CoreConfig) -> int:
         """Cycles from an issued row to ``part``."""
-        return config.ram_latency + 1
+        return config.ram_latency + config.pipelined
 
     def elaborate(self, platform):
         m = Module()
@@ -73,22 +73,21 @@ class Operands(wiring.Component):
             self._lane(m, lane, ram.r_data, select.word_select(lane, lane_bits) if lane_bits else 0)
         parts = Array(Cat(line[config.C * g + c] for c in range(config.C))
                       for g in range(config.groups_per_line))
-        m.d.sync += self.part.as_value().eq(parts[part] if len(parts) > 1 else parts[0])
+        stage = m.d.sync if config.pipelined else m.d.comb
+        stage += self.part.as_value().eq(parts[part] if len(parts) > 1 else parts[0])
         for c, byte in enumerate(self.part):
-            if config.narrow:
-                m.d.comb += self.channel_acts[c].eq(Cat(byte[:7], ~byte[7]))
-            else:
-                m.d.sync += self.channel_acts[c].eq(byte)
+            stage += self.channel_acts[c].eq(Cat(byte[:7], ~byte[7]) if config.narrow else byte)
         return m
 
     def _lane(self, m, lane, slots, select):
         """Pick the row's byte from the lane's part of the line, then subtract the offset."""
         byte = Signal(signed(8), name=f"byte{lane}")
-        m.d.sync += byte.eq(slots.word_select(select, 8))
+        stage = m.d.sync if self.config.pipelined else m.d.comb
+        stage += byte.eq(slots.word_select(select, 8))
         if self.config.narrow:
-            m.d.comb += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
+            stage += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
         else:
-            m.d.sync += self.acts[lane].eq(byte - self.offset)
+            stage += self.acts[lane].eq(byte - self.offset)
 
     def _delay(self, m, *values):
         """The values, as late as the patch lines that are being read for them."""

@@ -1,4 +1,4 @@
-"""The feeder's data path: fill what lies outside the image, rotate, merge into whole patch lines."""
+"""The feeder's data path: fill what lies outside the image, rotate, merge to patch lines."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -9,7 +9,7 @@ from hw.words import word_shape
 
 
 def patch_write(config: CoreConfig) -> data.StructLayout:
-    """A finished line of a patch buffer; with ``commit``, the buffer's ``rows`` and ``last`` chunk flag."""
+    """A finished line of a patch buffer; with ``commit``, its ``rows``, and if it is the ``last``."""
     return data.StructLayout({
         "valid": 1, "addr": config.buffer_bits + config.patch_addr_bits, "line": config.line_bits,
         "commit": 1, "last": 1, "rows": row_bits(config)})
@@ -34,10 +34,8 @@ class Packer(wiring.Component):
 
     Behaviour
     ---------
-    One command a cycle; ``o`` follows LATENCY cycles after ``i``.
+    One command a cycle; ``o`` follows ``latency(config)`` cycles after ``i``.
     """
-
-    LATENCY = 3
 
     def __init__(self, config: CoreConfig):
         self.config = config
@@ -45,17 +43,23 @@ class Packer(wiring.Component):
             "i_valid": In(1), "i": In(word_shape(config)), "line": In(config.line_bits),
             "fill": In(8), "by_line": In(1), "clear": In(1), "o": Out(patch_write(config))})
 
+    @staticmethod
+    def latency(config: CoreConfig) -> int:
+        """Cycles from a command to the patch line that it finishes."""
+        return 2 + config.pipelined
+
     def elaborate(self, platform):
         m = Module()
-        config, v = self.config, bits_for(self.config.V)
+        config = self.config
+        stage = m.d.sync if config.pipelined else m.d.comb
         # 1: bytes outside the image become fill.
         filled, word, valid = Signal(config.line_bits), Signal(word_shape(config)), Signal()
         for b in range(config.V):
             with m.If((self.i.low <= b) & (b < self.i.high)):
-                m.d.sync += filled[8 * b:8 * b + 8].eq(self.line[8 * b:8 * b + 8])
+                stage += filled[8 * b:8 * b + 8].eq(self.line[8 * b:8 * b + 8])
             with m.Else():
-                m.d.sync += filled[8 * b:8 * b + 8].eq(self.fill)
-        m.d.sync += [word.eq(self.i), valid.eq(self.i_valid & ~self.clear)]
+                stage += filled[8 * b:8 * b + 8].eq(self.fill)
+        stage += [word.eq(self.i), valid.eq(self.i_valid & ~self.clear)]
         # 2: rotate by multiples of align, coarse first.
         rotated = filled
         step = config.V // 2
@@ -93,7 +97,8 @@ class Packer(wiring.Component):
         write = merge_valid & merge.write & ~self.clear
         m.d.sync += [
             self.o.valid.eq(write), self.o.addr.eq(Cat(line, buffer)), self.o.line.eq(merged),
-            self.o.commit.eq(write & merge.commit), self.o.last.eq(merge.last), self.o.rows.eq(rows),
+            self.o.commit.eq(write & merge.commit), self.o.last.eq(merge.last),
+            self.o.rows.eq(rows),
         ]
         with m.If(write):
             m.d.sync += line.eq(line + 1)

@@ -1,4 +1,4 @@
-"""Clients of the activation memory and the arbiter that gives one of its ports to one of them a cycle."""
+"""Clients of the activation memory, and the arbiter that gives its ports to them in turn."""
 
 from amaranth import Module, Signal
 from amaranth.lib import wiring
@@ -8,8 +8,8 @@ from hw.config import CoreConfig
 
 
 def read_latency(config: CoreConfig) -> int:
-    """Cycles from an accepted read request to its data: the arbiter's register and the RAM."""
-    return 1 + config.ram_latency
+    """Cycles from an accepted read request to its data: RAM and arbiter, if that has registers."""
+    return config.ram_latency + config.pipelined
 
 
 def line_address_bits(config: CoreConfig) -> int:
@@ -20,8 +20,8 @@ def line_address_bits(config: CoreConfig) -> int:
 def read_client(config: CoreConfig) -> wiring.Signature:
     """Read requests of one client, seen from the client.
 
-    ``valid & ready`` accepts ``addr``; ``done`` is high with ``data`` exactly ``read_latency`` cycles
-    later, in order, whether the client is ready or not.
+    ``valid & ready`` accepts ``addr``; ``done`` is high with ``data`` exactly ``read_latency``
+    cycles later, in order, whether the client is ready or not.
     """
     return wiring.Signature({
         "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
@@ -60,8 +60,8 @@ class PortArbiter(wiring.Component):
 
     Behaviour
     ---------
-    One request a cycle; the port sees it a cycle later (registered), read data return after
-    ``read_latency(config)`` cycles.
+    One request a cycle; the port sees it a cycle later where ``config.pipelined``, read data
+    return after ``read_latency(config)`` cycles.
     """
 
     def __init__(self, config: CoreConfig, writers: int, readers: int):
@@ -93,20 +93,21 @@ class PortArbiter(wiring.Component):
                 m.d.comb += [mask.eq(client.mask), data.eq(client.data), write.eq(1)]
 
         inside = addr < self.config.act_lines
-        m.d.sync += [
+        domain = m.d.sync if self.config.pipelined else m.d.comb
+        domain += [
             self.ram.en.eq((write | grants.any()) & inside),
             self.ram.we.eq(mask & write.replicate(len(mask))),
             self.ram.addr.eq(addr),
-            self.error.eq((write | grants.any()) & ~inside),
         ]
         if writers:
-            m.d.sync += self.ram.w_data.eq(data)
+            domain += self.ram.w_data.eq(data)
+        m.d.sync += self.error.eq((write | grants.any()) & ~inside)
         stages = grants
         for stage in range(read_latency(self.config)):
             delayed = Signal(len(readers), name=f"granted{stage}")
             m.d.sync += delayed.eq(stages)
             stages = delayed
-        for client, done in zip(readers, stages):
+        for client, done in zip(readers, stages, strict=True):
             m.d.comb += [client.done.eq(done), client.data.eq(self.ram.r_data)]
         return m
 

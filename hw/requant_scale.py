@@ -11,6 +11,7 @@ from hw.cells.mult import Mult32
 from hw.requant_beat import SIDE, Beat, add_carry
 
 SCALED_WIDTH = 33
+GROUPS = {2: (3, 3, 2), 4: (2, 2)}  # digits added up in one cycle, for every beat_cycles
 VALUE = data.StructLayout({"acc": signed(32), "bias": signed(32), "multiplier": 32, "shift": 5,
                            "second": 1})
 MEMBERS = {"i_valid": In(1), "i": In(VALUE), "o_valid": Out(1), "o": Out(signed(SCALED_WIDTH)),
@@ -98,7 +99,7 @@ class SerialScale(wiring.Component):
         super().__init__(MEMBERS)
 
     def elaborate(self, platform):
-        """Recode the multiplier, add the multiples of psum in two groups, accumulate."""
+        """Recode the multiplier, add the multiples of psum in groups, accumulate."""
         m = Module()
         psum, side = Signal(signed(32), reset_less=True), Signal(SIDE, reset_less=True)
         started = Signal()
@@ -106,28 +107,30 @@ class SerialScale(wiring.Component):
         with m.If(self.i_valid):
             m.d.sync += [psum.eq(self.i.acc + self.i.bias), side.eq(_side(self.i))]
         beat = Beat(m, started, side, self._beat_cycles)
-        pairs = 32 // self._beat_cycles // 4
-        m.submodules.recode = recode = Recode(2 * pairs)
+        sizes = GROUPS[self._beat_cycles]
+        m.submodules.recode = recode = Recode(sum(sizes))
         m.d.comb += [recode.start.eq(self.i_valid), recode.multiplier.eq(self.i.multiplier)]
-
         top = recode.carry & beat.at(self._beat_cycles - 1)
-        low, low_carry = self._group(m, psum, recode.digits[:pairs], Const(0))
-        high, high_carry = self._group(m, psum, recode.digits[pairs:], top)
 
         total = Signal(signed(32), reset_less=True)
-        half = add_carry(total, low, (low_carry, low_carry), 32 + 2 * pairs)
-        full = add_carry(half[2 * pairs:].as_signed(), high, (high_carry, high_carry),
-                         32 + 2 * pairs)
-        m.d.sync += total.eq(full[2 * pairs:])
+        rest, first = total, 0
+        for n, size in enumerate(sizes):
+            is_last = n == len(sizes) - 1
+            group, carry = self._group(m, psum, recode.digits[first:first + size],
+                                       top if is_last else None)
+            full = add_carry(rest, group, (carry, carry), len(group))
+            rest = full[2 * size:].as_signed()
+            first += size
+        m.d.sync += total.eq(rest)
         with m.If(started):  # before the first chunk: 2^30, less 2^31 for a negative psum
             down = psum[-1] & side.shift.any()
             m.d.sync += total.eq(Cat(Const(0, 30), Const(1, 1), down))
         last = latency(self._beat_cycles) - 1
-        m.d.comb += [self.o.eq(full[2 * pairs - 1:]), self.o_valid.eq(beat.at(last)),
+        m.d.comb += [self.o.eq(full[2 * sizes[-1] - 1:]), self.o_valid.eq(beat.at(last)),
                      self.o_side.eq(beat.side(last))]
         return m
 
-    def _group(self, m: Module, psum: Value, digits: list, top: Value):
+    def _group(self, m: Module, psum: Value, digits, top: Value | None):
         """Registers with the sum of psum * digit * 4^k, 1 short where the carry is set."""
         rows = [_multiple(psum, digit) for digit in digits]
         total, dropped = rows[0], []
@@ -136,7 +139,7 @@ class SerialScale(wiring.Component):
             total = add_carry(total[2:].as_signed(), row, (digit[0], digit[1]), 34)
         dropped.append(total[:2])
         total = total[2:].as_signed()
-        if not isinstance(top, Const):
+        if top is not None:
             total = Mux(top, (total + psum)[:32], total)
         group = Signal(signed(32 + 2 * len(digits)), reset_less=True)
         carry = Signal(reset_less=True)

@@ -73,26 +73,32 @@ class SegmentGenerator(wiring.Component):
         x, y, row = self._windows(m, pixels)
         across, down = self._within(m, advance, last_segment, last_ky)
 
-        # Two stages: position in row and column, then the address.
+        # The position in row and column first, then the address (in one cycle if not pipelined).
         half, half_row = Signal(segment_shape(self.config)), Signal(len(self.o.p.addr))
         half_valid, move = Signal(), Signal()
-        m.d.comb += [move.eq(~self.o.valid | self.o.ready), advance.eq(active & (~half_valid | move))]
         channel = Signal.like(half_row)
         with m.If(per_channel):
-            line = groups.g >> log2(config.groups_per_line)
-            m.d.comb += channel.eq(line << log2(config.V))
-        with m.If(advance):
-            m.d.sync += [
-                half_row.eq(row + down), half.addr.eq(channel), half.col.eq(x + across),
-                half.inside.eq((y + ky >= 0) & (y + ky < d.in_h)),
-                half.last.eq(last_segment & last_ky),
-            ]
-        m.d.sync += half_valid.eq(advance | (half_valid & ~move))
+            line = groups.g >> log2(self.config.groups_per_line)
+            m.d.comb += channel.eq(line << log2(self.config.V))
+        found = [
+            half_row.eq(row + down), half.addr.eq(channel), half.col.eq(x + across),
+            half.inside.eq((y + ky >= 0) & (y + ky < d.in_h)), half.last.eq(last_segment & last_ky),
+        ]
+        m.d.comb += move.eq(~self.o.valid | self.o.ready)
+        if self.config.pipelined:
+            m.d.comb += advance.eq(active & (~half_valid | move))
+            with m.If(advance):
+                m.d.sync += found
+            m.d.sync += half_valid.eq(advance | (half_valid & ~move))
+        else:
+            m.d.comb += [advance.eq(active & move), half_valid.eq(active), *found]
         with m.If(move):
             m.d.sync += [self.o.valid.eq(half_valid), self.o.payload.eq(half),
                          self.o.p.addr.eq(half_row + half.col + half.addr)]
         with m.If(self.clear):
-            m.d.sync += [active.eq(0), half_valid.eq(0), self.o.valid.eq(0)]
+            m.d.sync += [active.eq(0), self.o.valid.eq(0)]
+            if self.config.pipelined:
+                m.d.sync += half_valid.eq(0)
         return m
 
     def _windows(self, m, pixels):
