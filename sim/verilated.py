@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ FLAGS = ("--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--
          "--no-assert", "--output-split", "6000", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--top-module", "sim_top")
 REQUIRED = ("g++", "make")
+UNNAMED = re.compile(r"^ *(?:wire|reg) (?:\[\d+:0\] )?\\\$[^;\n]*;$", re.MULTILINE)
 
 WRAPPER = """\
 module sim_top (
@@ -62,11 +64,11 @@ class ToolError(RuntimeError):
 def wrapper(config: CoreConfig, core: str) -> str:
     """Return the Verilog between core and harness: it shows the activation memory's writes."""
     memory = core.partition(f"module \\{TOP}.act ")[2].partition("endmodule")[0]
-    masks = config.groups_per_line
+    masks = config.line_words
     snoops = []
     for port in range(2):
         writes = port < config.F and f"p{port}__we;" in memory  # else it is tied to 0 and not there
-        bits = ", ".join(f"{{{config.C}{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
+        bits = ", ".join(f"{{4{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
         snoops.append((SNOOP if writes else NO_SNOOP).format(
             port=port, masks=masks, masks_high=masks - 1, mask=bits))
     return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops))
@@ -110,6 +112,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "VERILATOR_ROOT": str(home), "PATH": path, "MAKEFLAGS": MAKEFLAGS}
 
 
+def named_only(core: str) -> str:
+    """Keep signals without a name of their own, a quarter of all, out of waveforms."""
+    return UNNAMED.sub(r"/*verilator tracing_off*/ \g<0> /*verilator tracing_on*/", core)
+
+
 def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
     """Emit the Verilog into a folder and build BINARY there.
 
@@ -120,7 +127,7 @@ def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
     """
     env = environment()
     core = emit(config)
-    (folder / "systolith.v").write_text(core)
+    (folder / "systolith.v").write_text(named_only(core) if trace else core)
     (folder / "sim_top.v").write_text(wrapper(config, core))
     command = ["verilator_bin", *FLAGS, *(["--trace-vcd"] if trace else []),
                "--Mdir", "obj", "-o", str(folder / BINARY), "sim_top.v", "systolith.v",
