@@ -20,7 +20,7 @@ from tb.patch_model import (
     segments,
 )
 
-LAYERS = 21
+LAYERS = 14
 LIMIT = 20_000  # cycles of one layer
 
 
@@ -60,7 +60,7 @@ class FeederBench:
         self.part, self.config, self.index = part, config, index
         self.memory = random.randbytes(config.act_lines * config.V)
         self.answers = deque([None] * read_latency(config))
-        self.every = (1 << config.patch_buffers) - 1
+        self.every, self.buffer = (1 << config.patch_buffers) - 1, 0
 
     def line(self, number: int | None) -> int:
         """The line as the port returns it; garbage where none was asked for."""
@@ -90,7 +90,8 @@ class FeederBench:
         expected = buffers(d, self.config,
                            patches(d, self.config, self.index, self.memory))
         collector = Collector(self.config, expected)
-        free, full, next_taken, cycles = self.every, deque(), 0, 0
+        collector.buffer = self.buffer
+        free, full, next_taken, cycles = self.every, deque(), self.buffer, 0
         await self.cycle(stall, free, d=descriptor(self.config, d), start=1)
         while collector.expected:
             if full and random.random() >= hold:
@@ -111,13 +112,8 @@ class FeederBench:
         for _ in range(12):
             taken, patch = await self.cycle(stall, self.every, start=0)
             assert not taken and not patch & 1, "a line after the last patch"
-        await self.clear()
+        self.buffer = collector.buffer  # the next layer goes on with the next buffer
         return last
-
-    async def clear(self):
-        """End everything at once, as the sequencer does between two programs."""
-        await self.cycle(0, self.every, clear=1)
-        await self.cycle(0, self.every, clear=0)
 
     def lower_bound(self, d: dict) -> int:
         """Commands: one for each line of each segment, one for each spill."""
@@ -180,6 +176,7 @@ async def feeder_forgets_everything_at_clear(dut):
             for _ in range(random.randint(0, 2 * bench.lower_bound(d) // 2 + 8)):
                 await bench.cycle(0.3, bench.every, start=0)
             await bench.cycle(0.3, bench.every, clear=1, start=0)
+            bench.buffer = 0
             for _ in range(random.randint(0, 3)):
                 _, patch = await bench.cycle(0.3, bench.every, clear=0)
                 assert not patch & 1, "a line after clear"

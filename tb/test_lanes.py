@@ -1,0 +1,34 @@
+# amaranth: UnusedElaboratable=no
+"""Walks, lanes and issue: which row meets which weights, when, and what stalls."""
+
+from hw.config import CoreConfig
+from hw.issue import Issue
+from hw.lane import Lane
+from hw.walk import GroupWalk, PixelWalk
+from tb.bench import run_cocotb
+from tb.test_cells import Bundle
+
+COMMON = {"act_lines": 160, "patch_lines": 16, "Q": 2, "param_groups": 16, "weight_rows": 2048}
+CONFIGS = {
+    "two": CoreConfig(P=2, L=2, C=4, V=8, **COMMON),
+    "one": CoreConfig(P=1, L=4, C=4, V=4, patch_buffers=2, **COMMON),
+    "wide": CoreConfig(P=1, L=1, C=8, V=8, patch_buffers=8, **COMMON),
+}
+SPACING_BITS = 7
+
+
+def parts(config: CoreConfig, name: str) -> dict:
+    """One lane, and of each cluster an issue and the walks."""
+    found = {f"lane_{name}0": Lane(config)}
+    for index in range(config.P):
+        found |= {f"issue_{name}{index}": Issue(config, index, SPACING_BITS),
+                  f"pixels_{name}{index}": PixelWalk(config, index),
+                  f"groups_{name}{index}": GroupWalk(config, index)}
+    return found
+
+
+def test_lanes_meet_every_row_with_its_weights(tmp_path):
+    bundle = Bundle({key: part for name, config in CONFIGS.items()
+                     for key, part in parts(config, name).items()})
+    given = {"configs": {name: config.items() for name, config in CONFIGS.items()}}
+    run_cocotb(bundle, "tb.cocotb_lanes", name="lanes", work_dir=tmp_path, parameters=given)
