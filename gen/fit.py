@@ -23,10 +23,13 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
     split, units, memory = config.shift_split, config.requant_units, config.memory
     lane = 8 * config.V // config.L
     spram = memory == "ice40"
+    words = config.C // 4
+    weights = (words * blocks(memory, 32, config.weight_rows, shared) if config.P == 1 else
+               blocks(memory, 8 * config.C, config.weight_rows, shared, words))
     return {
         "activation": 0 if spram else blocks(memory, config.line_bits, config.act_lines, "rw",
-                                             config.groups_per_line),
-        "weights": config.L * blocks(memory, 8 * config.C, config.weight_rows, shared),
+                                             config.line_words),
+        "weights": config.L * weights,
         "patches": config.P * config.L * blocks(memory, lane,
                                                 config.patch_depth, "1r1w"),
         "parameters": units * (blocks(memory, 32 + split, beats, shared)

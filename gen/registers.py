@@ -17,8 +17,8 @@ from hw.layout import (
 
 SPACE_DOCS = {
     Space.REGS: ("registers", "read and write"),
-    Space.ACT: ("activation memory", "read and write; a line is written with its last word"),
-    Space.WEIGHT: ("weight banks", "write; a line of V bytes is written with its last word"),
+    Space.ACT: ("activation memory", "read and write, while idle"),
+    Space.WEIGHT: ("weight banks", "write, while idle; not on the iCE40"),
     Space.PARAM: ("bias, multiplier and shift of each channel", "write"),
     Space.TABLE: ("rescaling table of additions", "write"),
 }

@@ -182,6 +182,11 @@ class CoreConfig:
         return 8 * self.V
 
     @property
+    def line_words(self) -> int:
+        """32-bit words of a line; each can be written alone."""
+        return self.V // 4
+
+    @property
     def rows_per_line(self) -> int:
         """Patch rows (one byte a lane) in a line."""
         return self.V // self.L

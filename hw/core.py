@@ -11,7 +11,7 @@ from hw.host import HostPort, wishbone
 from hw.layout import Opcode
 from hw.loader import Loader
 from hw.params import ParamMemory
-from hw.ports import PortArbiter
+from hw.ports import PortArbiter, write_client
 from hw.sequencer import Sequencer
 from hw.stores import store_port
 from hw.weights import WeightBanks
@@ -104,10 +104,17 @@ class Core(wiring.Component):
         """The activation memory and who shares which of its ports."""
         config = self.config
         m.submodules.act = act = RamRW(config.memory, config.line_bits, config.act_lines, config.F,
-                                       config.groups_per_line)
+                                       config.line_words)
         feeds, residuals = [c.feed for c in clusters], [c.residual for c in clusters]
-        writes = [c.w for c in clusters]
-        other_writes, other_reads = [sequencer.w, host.w], [sequencer.r, loader.r, host.r]
+        writes, words = [c.w for c in clusters], write_client(config).create()
+        words_from = [sequencer.w, host.w]            # one works while the other is idle
+        m.d.comb += [words.valid.eq(self._any(w.valid for w in words_from))]
+        for source, chosen in zip(words_from, (sequencer.busy, ~sequencer.busy), strict=True):
+            m.d.comb += source.ready.eq(words.ready & chosen)
+            with m.If(chosen):
+                m.d.comb += [words.addr.eq(source.addr), words.mask.eq(1 << source.word),
+                             words.data.eq(source.data.replicate(config.line_words))]
+        other_writes, other_reads = [words], [sequencer.r, loader.r, host.r]
         if config.F == 1:
             shares = [(writes + other_writes, residuals + feeds + other_reads)]
         elif config.P == 1:

@@ -1,11 +1,10 @@
 """Cycle and stall counters of the running descriptor."""
 
-from amaranth import Cat, Const, Module, Signal
+from amaranth import Array, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig, align_up
-from hw.layout import COUNTERS
+from hw.config import CoreConfig
 
 
 STALL_BITS = 24   # of one descriptor; the cycle counter of a program has 32
@@ -21,8 +20,10 @@ class Counters(wiring.Component):
     launch, working : In(1)
         A descriptor begins: stall counters to zero; count stalls.
     issued : In(P), feed_stall, drain_stall : In(1)
-    cycles : Out(32), lines : Out
-        Since ``restart``; all counters, padded to whole lines.
+    cycles : Out(32)
+        Since ``restart``.
+    select : In(2), word : Out(32)
+        One of the counters, in the order of COUNTERS.
     """
 
     def __init__(self, config: CoreConfig):
@@ -30,7 +31,7 @@ class Counters(wiring.Component):
         super().__init__({
             "restart": In(1), "running": In(1), "launch": In(1), "working": In(1),
             "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "cycles": Out(32),
-            "lines": Out(align_up(32 * len(COUNTERS), config.line_bits))})
+            "select": In(2), "word": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -44,5 +45,5 @@ class Counters(wiring.Component):
         with m.Elif(self.working):
             m.d.sync += [feed.eq(feed + self.feed_stall), drain.eq(drain + self.drain_stall),
                          busy.eq(busy + sum(self.issued))]
-        m.d.comb += self.lines.eq(Cat(self.cycles, *(n | Const(0, 32) for n in (feed, drain, busy))))
+        m.d.comb += self.word.eq(Array((self.cycles, feed, drain, busy))[self.select])
         return m

@@ -94,6 +94,7 @@ class Drain(wiring.Component):
         m.d.comb += [
             final.eq(beats.last & (second | ~is_conv_add)),
             walk.d.eq(d), walk.start.eq(self.start), walk.step.eq(final),
+            walk.clear.eq(self.clear),
             writer.push.eq(final), writer.addr.eq(d.out_base + walk.offset),
             writer.part.eq(walk.part), writer.clear.eq(self.clear),
             residual.d.eq(d), residual.offset.eq(walk.offset), residual.part.eq(walk.part),

@@ -1,12 +1,12 @@
 """The host port: Wishbone B4 classic to registers and memories."""
 
-from amaranth import Array, Cat, Const, Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import PROGRAM_VERSION, CoreConfig, log2
 from hw.layout import MAGIC, REGISTERS, Space
-from hw.ports import read_client, write_client
+from hw.ports import read_client, word_client
 from hw.stores import store_port
 
 
@@ -26,7 +26,7 @@ class HostPort(wiring.Component):
     start, stop : Out(1), program : Out
         Strobes of CONTROL, the PROGRAM register.
     busy, done : In(1), error : In(8), index : In(16), cycles : In(32)
-    r : Out(read_client), w : Out(write_client), store : Out(store_port)
+    r : Out(read_client), w : Out(word_client), store : Out(store_port)
 
     Behaviour
     ---------
@@ -40,29 +40,24 @@ class HostPort(wiring.Component):
             "bus": In(wishbone(config)), "start": Out(1), "stop": Out(1),
             "program": Out(config.act_addr_bits), "busy": In(1), "done": In(1), "error": In(8),
             "index": In(16), "cycles": In(32), "r": Out(read_client(config)),
-            "w": Out(write_client(config)), "store": Out(store_port(config))})
+            "w": Out(word_client(config)), "store": Out(store_port(config))})
 
     def elaborate(self, platform):
         m = Module()
         bus, config = self.bus, self.config
-        words = config.V // 4
-        word_bits = log2(words)
+        word_bits = log2(config.line_words)
         offset, space = bus.adr[:config.space_bits], bus.adr[config.space_bits:]
-        line_number = offset[word_bits:]
-        staged = Array(Signal(32, name=f"staged{i}") for i in range(words))  # line being written
-        line = Signal(config.line_bits)
-        word = offset[:word_bits] if word_bits else 0
+        word, line = offset[:word_bits] if word_bits else Const(0, 1), offset[word_bits:]
         request = Signal()
         m.d.comb += [
-            request.eq(bus.cyc & bus.stb & ~bus.ack & ~bus.err), line.eq(Cat(staged)),
-            self.w.addr.eq(line_number), self.w.data.eq(line), self.w.mask.eq(-1),
-            self.r.addr.eq(line_number), self.store.weight_addr.eq(line_number),
-            self.store.weight_data.eq(line), self.store.word_addr.eq(offset),
+            request.eq(bus.cyc & bus.stb & ~bus.ack & ~bus.err), self.r.addr.eq(line),
+            self.w.addr.eq(line), self.w.word.eq(word), self.w.data.eq(bus.dat_w),
+            self.store.weight_addr.eq(line), self.store.word_addr.eq(offset),
+            self.store.weight_data.eq(bus.dat_w.replicate(config.line_words)),
+            self.store.word_data.eq(bus.dat_w),
         ]
-        m.d.sync += [bus.ack.eq(0), bus.err.eq(0), self.start.eq(0), self.stop.eq(0),
-                     self.store.weight_en.eq(0), self.store.param_en.eq(0),
-                     self.store.table_en.eq(0)]
-        limits = {Space.ACT: config.act_lines * words}
+        m.d.sync += [bus.ack.eq(0), bus.err.eq(0), self.start.eq(0), self.stop.eq(0)]
+        limits = {Space.ACT: config.act_lines * config.line_words}
         if config.host_stores:
             limits |= {Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
                        Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
@@ -72,33 +67,26 @@ class HostPort(wiring.Component):
                 with m.Case(name):
                     m.d.comb += allowed.eq((offset < limit) & ~self.busy & (bus.sel == 0xF)
                                            & (bus.we | (name == Space.ACT)))
-        pending = Signal()                   # a line read is on its way
+        pending = Signal()                   # a line read is wanted
         with m.FSM():
             with m.State("Ready"):
                 with m.If(request & (space == Space.REGS)):
                     self._registers(m, offset)
                 with m.Elif(request & ~allowed):
                     m.d.sync += bus.err.eq(1)
+                with m.Elif(request & bus.we & (space == Space.ACT)):
+                    m.d.comb += self.w.valid.eq(1)
+                    m.d.sync += bus.ack.eq(self.w.ready)
                 with m.Elif(request & bus.we):
-                    with m.If((space == Space.ACT) | (space == Space.WEIGHT)):
-                        m.d.sync += staged[word].eq(bus.dat_w)
-                    m.d.sync += self.store.word_data.eq(bus.dat_w)
-                    with m.If((space == Space.ACT) & (word == words - 1)):
-                        m.next = "Write"
-                    with m.Else():
-                        m.d.sync += [
-                            bus.ack.eq(1), self.store.param_en.eq(space == Space.PARAM),
-                            self.store.table_en.eq(space == Space.TABLE),
-                            self.store.weight_en.eq((space == Space.WEIGHT) & (word == words - 1)),
-                        ]
+                    m.d.comb += [
+                        self.store.weight_en.eq((space == Space.WEIGHT) << word),
+                        self.store.param_en.eq(space == Space.PARAM),
+                        self.store.table_en.eq(space == Space.TABLE),
+                    ]
+                    m.d.sync += bus.ack.eq(1)
                 with m.Elif(request):
                     m.d.sync += pending.eq(1)
                     m.next = "Read"
-            with m.State("Write"):
-                m.d.comb += self.w.valid.eq(1)
-                with m.If(self.w.ready):
-                    m.d.sync += bus.ack.eq(1)
-                    m.next = "Ready"
             with m.State("Read"):
                 m.d.comb += self.r.valid.eq(pending)
                 with m.If(self.r.ready):

@@ -117,7 +117,7 @@ class Issue(wiring.Component):
                          lane.step.eq(issue), lane.hold.eq(d.hold)]
         m.d.comb += [
             self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
-            self.o.buffer.eq(buffer), self.o.part.eq(groups.g), self.error_address.eq(
+            self.o.buffer.eq(buffer), self.o.part.eq(groups.g % config.groups_per_line), self.error_address.eq(
                 issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),
         ]
         for index, lane in enumerate(lanes):

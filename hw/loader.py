@@ -67,7 +67,7 @@ class Loader(wiring.Component):
                     m.d.comb += beyond.eq(target >= limit)
         write = copied & ~beyond
         m.d.comb += [
-            self.error.eq(copied & beyond), store.weight_en.eq(write & is_weight),
+            self.error.eq(copied & beyond), store.weight_en.eq((write & is_weight).replicate(config.line_words)),
             store.weight_addr.eq(target), store.weight_data.eq(self.r.data),
             store.param_en.eq(write & (d.zero_point == Space.PARAM)),
             store.table_en.eq(write & (d.zero_point == Space.TABLE)),

@@ -16,13 +16,13 @@ class OutputWalk(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, step : In(1)
+    d : In(descriptor_shape(config)), start, step, clear : In(1)
     offset : Out, part : Out
         Lines from the tensor's first line, which C bytes of it.
     group : Out(group_bits)
         Column group of the pass.
     finished : Out(1)
-        All passes have been stepped over; also before the first start.
+        All passes have been stepped over; also before the first start and after ``clear``.
 
     Behaviour
     ---------
@@ -32,7 +32,7 @@ class OutputWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1),
+            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1), "clear": In(1),
             "offset": Out(line_address_bits(config)), "part": Out(bits_for(config.groups_per_line)),
             "group": Out(group_bits(config)), "finished": Out(1, init=1)})
 
@@ -64,6 +64,8 @@ class OutputWalk(wiring.Component):
                 m.d.sync += [row.eq(below), pixel.eq(wrapped)]
             with m.If(pixels.last):
                 m.d.sync += self.finished.eq(1)
+        with m.If(self.clear):
+            m.d.sync += self.finished.eq(1)
         m.d.sync += self.offset.eq(pixel + (groups.g >> log2(config.groups_per_line)))
-        m.d.comb += [self.group.eq(groups.g), self.part.eq(groups.g)]
+        m.d.comb += [self.group.eq(groups.g), self.part.eq(groups.g % config.groups_per_line)]
         return m

@@ -4,7 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig
+from hw.config import CoreConfig, bits_for
 
 
 def read_latency(config: CoreConfig) -> int:
@@ -29,16 +29,23 @@ def read_client(config: CoreConfig) -> wiring.Signature:
 
 
 def write_client(config: CoreConfig) -> wiring.Signature:
-    """Writes of one client, seen from the client: ``mask`` has a bit per C bytes of the line."""
+    """Writes of one client, seen from the client: ``mask`` has a bit per 32-bit word of the line."""
     return wiring.Signature({
         "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
-        "data": Out(config.line_bits), "mask": Out(config.groups_per_line)})
+        "data": Out(config.line_bits), "mask": Out(config.line_words)})
+
+
+def word_client(config: CoreConfig) -> wiring.Signature:
+    """Writes of a client that has 32 bits at a time: word ``word`` of line ``addr``."""
+    return wiring.Signature({
+        "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
+        "word": Out(bits_for(config.line_words)), "data": Out(32)})
 
 
 def ram_port(config: CoreConfig) -> wiring.Signature:
     """One port of the activation memory, seen from its user."""
     return wiring.Signature({
-        "en": Out(1), "we": Out(config.groups_per_line), "addr": Out(config.act_addr_bits),
+        "en": Out(1), "we": Out(config.line_words), "addr": Out(config.act_addr_bits),
         "w_data": Out(config.line_bits), "r_data": In(config.line_bits)})
 
 
@@ -87,7 +94,7 @@ class PortArbiter(wiring.Component):
                 m.d.comb += addr.eq(client.addr)
         for index, client in enumerate(readers):
             m.d.comb += grants[index].eq(client.valid & client.ready)
-        mask, data = Signal(self.config.groups_per_line), Signal(self.config.line_bits)
+        mask, data = Signal(self.config.line_words), Signal(self.config.line_bits)
         for client in reversed(writers):
             with m.If(client.valid):
                 m.d.comb += [mask.eq(client.mask), data.eq(client.data), write.eq(1)]

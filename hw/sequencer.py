@@ -5,12 +5,12 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
-from hw.config import CoreConfig, slot_bytes
+from hw.config import CoreConfig, log2, slot_bytes
 from hw.counters import Counters
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
-from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
-from hw.ports import line_address_bits, read_client, write_client
+from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
+from hw.ports import line_address_bits, read_client, word_client
 
 FLUSH_CYCLES = 64         # after an error or stop: longer than every pipeline of the core
 TIMEOUT_BITS = 16         # 2^16..2^17 cycles without a line read or written or a row issued
@@ -39,7 +39,7 @@ class Sequencer(wiring.Component):
         Run the program whose header is at line ``program``; give up.
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
-    r : Out(read_client), w : Out(write_client)
+    r : Out(read_client), w : Out(word_client)
     d : Out(descriptor_shape(config)), launch : Out(1), units_idle : In(1)
         The descriptor for clusters and loader; they begin at ``launch``.
     clear : Out(1)
@@ -50,7 +50,7 @@ class Sequencer(wiring.Component):
 
     Behaviour
     ---------
-    Per descriptor: 64/V line reads, a check, the work, 16/V line writes of counters.
+    Per descriptor: 64/V line reads, a check, the work, a word write per counter.
     """
 
     def __init__(self, config: CoreConfig):
@@ -58,7 +58,7 @@ class Sequencer(wiring.Component):
         super().__init__({
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
-            "r": Out(read_client(config)), "w": Out(write_client(config)),
+            "r": Out(read_client(config)), "w": Out(word_client(config)),
             "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1), "clear": Out(1),
             "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1)})
@@ -72,8 +72,7 @@ class Sequencer(wiring.Component):
         m.submodules.fetch = fetch = Fetch(config)
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
-        slot, line = Signal(line_address_bits(config)), Signal(2)
-        counter_lines = len(counters.lines) // config.line_bits
+        slot, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
         m.d.comb += [
             fetch.slot.eq(slot), fetch.clear.eq(self.clear), self.clear.eq(state == State.FLUSH),
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
@@ -82,8 +81,9 @@ class Sequencer(wiring.Component):
             counters.working.eq(state == State.WORK), counters.issued.eq(self.issued),
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles), self.launch.eq(state == State.LAUNCH),
-            self.w.valid.eq(state == State.COUNT), self.w.addr.eq(slot + field_lines + line),
-            self.w.mask.eq(-1), self.w.data.eq(counters.lines.word_select(line, config.line_bits)),
+            counters.select.eq(word), self.w.valid.eq(state == State.COUNT),
+            self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
+            self.w.word.eq(word), self.w.data.eq(counters.word),
         ]
         m.d.comb += self.d.eq(fetch.d)
 
@@ -116,16 +116,16 @@ class Sequencer(wiring.Component):
                     m.d.sync += state.eq(State.COUNT)
             with m.Case(State.COUNT):
                 with m.If(self.w.ready):
-                    m.d.sync += line.eq(line + 1)
-                    with m.If(line == counter_lines - 1):
+                    m.d.sync += word.eq(word + 1)
+                    with m.If(word == COUNTER_WORDS - 1):
                         m.d.comb += fetch.begin.eq(1)
-                        m.d.sync += [line.eq(0), self.index.eq(self.index + 1),
+                        m.d.sync += [word.eq(0), self.index.eq(self.index + 1),
                                      slot.eq(slot + slot_bytes(config) // config.V),
                                      state.eq(State.FETCH)]
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
                 with m.If(flush == FLUSH_CYCLES - 1):
-                    m.d.sync += [self.busy.eq(0), self.done.eq(1), line.eq(0), state.eq(State.IDLE)]
+                    m.d.sync += [self.busy.eq(0), self.done.eq(1), word.eq(0), state.eq(State.IDLE)]
         self._fail(m, state, failure)
         return m
 

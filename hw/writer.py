@@ -1,5 +1,7 @@
 """Collects the bytes of a pass and writes them to the activation memory."""
 
+from itertools import pairwise
+
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -49,7 +51,7 @@ class Writer(wiring.Component):
         parts = [Signal.like(self.part, name=f"part{i}") for i in range(self.depth)]
         with m.If(self.push):
             for queue, new in ((addrs, self.addr), (parts, self.part)):
-                m.d.sync += [queue[0].eq(new)] + [b.eq(a) for a, b in zip(queue, queue[1:])]
+                m.d.sync += [queue[0].eq(new)] + [b.eq(a) for a, b in pairwise(queue)]
         bytes_, beat = Signal(8 * config.C), Signal(range(config.beats))
         done = Signal()
         m.d.comb += done.eq(self.i_valid & (beat == config.beats - 1))
@@ -58,12 +60,13 @@ class Writer(wiring.Component):
             m.d.sync += [bytes_.eq(shifted), beat.eq(Mux(done, 0, beat + 1))]
         m.d.sync += waiting.eq(waiting + self.push - done)
         oldest = waiting - 1
+        part = Array(parts)[oldest] if self.depth > 1 else parts[0]
         with m.If(done):
             m.d.sync += [
                 self.w.valid.eq(1),
                 self.w.addr.eq(Array(addrs)[oldest] if self.depth > 1 else addrs[0]),
-                self.w.mask.eq(1 << (Array(parts)[oldest] if self.depth > 1 else parts[0])
-                               if config.groups_per_line > 1 else 1),
+                self.w.mask.eq(Cat(part == p for p in range(config.groups_per_line)
+                                   for _ in range(config.C // 4))),
             ]
         with m.Elif(self.w.ready):
             m.d.sync += self.w.valid.eq(0)
