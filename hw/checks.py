@@ -18,7 +18,7 @@ def first_error(config: CoreConfig, d, oversize: Value) -> Value:
                      Mux(d.zero_point == Space.PARAM, d.out_base >= config.param_groups,
                          (d.zero_point != Space.TABLE) | (d.out_base != 0)))
     array_wrong = ((d.kernel_h == 0) | (d.segments == 0) | (d.segment_bytes == 0)
-                   | (d.w_base >= config.weight_rows))
+                   | (d.w_base >= config.weight_rows) | (d.group_rows > config.weight_rows))
     work_wrong = (d.groups[group_bits(config):].any() | (d.out_w == 0) | (d.out_h == 0) | (d.add_param >= config.param_groups)
                   | (d.param_base + Mux(d.uniform, 1, d.groups) > config.param_groups)
                   | ((d.op != Opcode.ADD) & array_wrong))

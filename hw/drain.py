@@ -15,7 +15,7 @@ from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
 from hw.requant import Requantizer
 from hw.residual import ResidualReader
-from hw.writer import Writer
+from hw.writer import ByteWriter, Writer
 
 
 class Drain(wiring.Component):
@@ -75,7 +75,8 @@ class Drain(wiring.Component):
         m.submodules.residual = residual = ResidualReader(config)
         on_their_way = config.ram_latency + Requantizer.latency(config)
         depth = on_their_way // self.cycles(config) + 1
-        m.submodules.writer = writer = Writer(config, depth)
+        writer = ByteWriter(config) if config.byte_writes else Writer(config, depth)
+        m.submodules.writer = writer
         wiring.connect(m, residual.r, wiring.flipped(self.r))
         wiring.connect(m, writer.w, wiring.flipped(self.w))
 

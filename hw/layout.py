@@ -126,14 +126,18 @@ REGISTERS = (
 
 
 def field_widths(config: CoreConfig) -> dict[str, int]:
-    """Bits of each field that a core implements; a descriptor with others set is refused."""
+    """Bits of each field that a core implements; a descriptor with others set is refused.
+
+    Line addresses have a bit more than bases and steps: no step passes over what lies behind the
+    memory, where an access is an error.
+    """
     line, weight = config.act_addr_bits + 1, config.weight_addr_bits + 1
     byte, param = line + bits_for(config.V), bits_for(config.param_groups) + 1
     limits = {
         "in_start": byte, "y_step": byte, "in_h": config.dim_bits, "out_w": config.dim_bits,
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
-        "param_base": param, "add_param": param, "out_base": line, "out_pitch": line,
-        "out_row": line, "res_base": line, "a_base": line,
+        "param_base": param, "add_param": param, "out_base": line - 1,
+        "out_pitch": line - 1, "out_row": line - 1, "res_base": line - 1, "a_base": line - 1,
     }
     return {name: min(field.width, limits.get(name, field.width))
             for name, field in DESCRIPTOR.items()}
