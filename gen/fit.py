@@ -28,7 +28,7 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
                blocks(memory, 8 * config.C, config.weight_rows, shared, words))
     return {
         "activation": 0 if spram else blocks(memory, config.line_bits, config.act_lines, "rw",
-                                             config.line_words),
+                                             config.line_masks),
         "weights": config.L * weights,
         "patches": config.P * config.L * blocks(memory, lane,
                                                 config.patch_depth, "1r1w"),

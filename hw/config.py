@@ -187,6 +187,25 @@ class CoreConfig:
         return self.V // 4
 
     @property
+    def byte_writes(self) -> bool:
+        """Output bytes are written one by one as they are requantized, not as a line.
+
+        Where a value takes four cycles the memory has time for that, and a line of registers is
+        saved; a pass's first byte must be there before its last one begins.
+        """
+        return self.memory == "ice40" and self.beat_cycles == 4 and self.C >= 8
+
+    @property
+    def mask_bytes(self) -> int:
+        """Bytes of a line that are written together: a byte or a 32-bit word."""
+        return 1 if self.byte_writes else 4
+
+    @property
+    def line_masks(self) -> int:
+        """Separately written parts of a line."""
+        return self.V // self.mask_bytes
+
+    @property
     def rows_per_line(self) -> int:
         """Patch rows (one byte a lane) in a line."""
         return self.V // self.L

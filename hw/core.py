@@ -1,6 +1,6 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Module, Mux
+from amaranth import Cat, Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -104,7 +104,7 @@ class Core(wiring.Component):
         """The activation memory and who shares which of its ports."""
         config = self.config
         m.submodules.act = act = RamRW(config.memory, config.line_bits, config.act_lines, config.F,
-                                       config.line_words)
+                                       config.line_masks)
         feeds, residuals = [c.feed for c in clusters], [c.residual for c in clusters]
         writes, words = [c.w for c in clusters], write_client(config).create()
         words_from = [sequencer.w, host.w]            # one works while the other is idle
@@ -112,7 +112,9 @@ class Core(wiring.Component):
         for source, chosen in zip(words_from, (sequencer.busy, ~sequencer.busy), strict=True):
             m.d.comb += source.ready.eq(words.ready & chosen)
             with m.If(chosen):
-                m.d.comb += [words.addr.eq(source.addr), words.mask.eq(1 << source.word),
+                m.d.comb += [words.addr.eq(source.addr),
+                             words.mask.eq(Cat(source.word == n // (4 // config.mask_bytes)
+                                               for n in range(config.line_masks))),
                              words.data.eq(source.data.replicate(config.line_words))]
         other_writes, other_reads = [words], [sequencer.r, loader.r, host.r]
         if config.F == 1:

@@ -29,10 +29,10 @@ def read_client(config: CoreConfig) -> wiring.Signature:
 
 
 def write_client(config: CoreConfig) -> wiring.Signature:
-    """Writes of one client, seen from the client: ``mask`` has a bit per 32-bit word of the line."""
+    """Writes of one client, seen from the client; ``mask`` has ``config.line_masks`` bits."""
     return wiring.Signature({
         "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
-        "data": Out(config.line_bits), "mask": Out(config.line_words)})
+        "data": Out(config.line_bits), "mask": Out(config.line_masks)})
 
 
 def word_client(config: CoreConfig) -> wiring.Signature:
@@ -45,7 +45,7 @@ def word_client(config: CoreConfig) -> wiring.Signature:
 def ram_port(config: CoreConfig) -> wiring.Signature:
     """One port of the activation memory, seen from its user."""
     return wiring.Signature({
-        "en": Out(1), "we": Out(config.line_words), "addr": Out(config.act_addr_bits),
+        "en": Out(1), "we": Out(config.line_masks), "addr": Out(config.act_addr_bits),
         "w_data": Out(config.line_bits), "r_data": In(config.line_bits)})
 
 
@@ -94,7 +94,7 @@ class PortArbiter(wiring.Component):
                 m.d.comb += addr.eq(client.addr)
         for index, client in enumerate(readers):
             m.d.comb += grants[index].eq(client.valid & client.ready)
-        mask, data = Signal(self.config.line_words), Signal(self.config.line_bits)
+        mask, data = Signal(self.config.line_masks), Signal(self.config.line_bits)
         for client in reversed(writers):
             with m.If(client.valid):
                 m.d.comb += [mask.eq(client.mask), data.eq(client.data), write.eq(1)]

@@ -1,4 +1,4 @@
-"""Second half of the feeder's address generator: memory lines of each segment, and where their bytes go."""
+"""Second half of the feeder's address generator: the lines of each segment, and their places."""
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -15,8 +15,9 @@ def word_shape(config: CoreConfig) -> data.StructLayout:
 
     ``low, high``: bytes of the line that are real, the others are fill; ``rotate``: bytes to rotate
     towards higher positions; ``position``: first free byte of the patch line in the making;
-    ``end``: free bytes begin here afterwards, 0 if it is just full; ``write``: the patch line is complete or the
-    patch ends; ``commit``: with that write the buffer is done; ``last``: and so is the patch.
+    ``end``: free bytes begin here afterwards, 0 if it is just full; ``write``: the patch line is
+    complete or the patch ends; ``commit``: with that write the buffer is done; ``last``: and so is
+    the patch.
     """
     v = bits_for(config.V)
     return data.StructLayout({
@@ -48,8 +49,8 @@ class WordGenerator(wiring.Component):
         self.config = config
         super().__init__({
             "d": In(descriptor_shape(config)), "i": In(stream.Signature(segment_shape(config))),
-            "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1), "go": In(1), "valid": Out(1),
-            "read": Out(1), "addr": Out(line_address_bits(config)), "o": Out(word_shape(config))})
+            "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1),
+            "go": In(1), "valid": Out(1), "read": Out(1), "addr": Out(line_address_bits(config)), "o": Out(word_shape(config))})
 
     def elaborate(self, platform):
         m = Module()
@@ -57,17 +58,15 @@ class WordGenerator(wiring.Component):
         step = Signal()                         # the pipeline may move
         m.d.comb += step.eq(~self.valid | self.go)
 
-        # The rest of the current segment: taken from the input when there is none.
-        more, spill = Signal(), Signal()
-        held = Signal(segment_shape(config))
-        held_bytes = Signal(16)
-        segment, remaining = Signal(segment_shape(config)), Signal(16)
+        # The segment stays at the input until its last line is done.
+        more, spill = Signal(), Signal()        # not its first line; the patch's very last bytes
+        number, left = Signal(17 - v), Signal(16)  # of the line in the segment; bytes from it on
+        segment, remaining = self.i.p, Signal(16)
+        low, room = Signal(v), Signal(v + 1)
         m.d.comb += [
-            segment.eq(Mux(more, held, self.i.payload)),
-            remaining.eq(Mux(more, held_bytes, self.d.segment_bytes)),
+            remaining.eq(Mux(more, left, self.d.segment_bytes)),
+            low.eq(Mux(more, 0, segment.addr[:v])),
         ]
-        low = segment.addr[:v]
-        room = Signal(v + 1)
         count = Signal(v + 1)                   # bytes of this line that go into the patch
         whole = Signal()                        # the segment ends with this line
         m.d.comb += [
@@ -87,8 +86,8 @@ class WordGenerator(wiring.Component):
             ends.eq(spill | (segment.last & whole & (filled <= config.V))),
             overflow.eq(~spill & segment.last & whole & (filled > config.V)),
             may_fill.eq(owned | self.free.bit_select(buffer, 1)),
-            active.eq((spill | more | self.i.valid) & may_fill),
-            self.i.ready.eq(step & active & ~more & ~spill),
+            active.eq((spill | self.i.valid) & may_fill),
+            self.i.ready.eq(step & active & whole & ~spill),
         ]
         o = Signal(word_shape(config))
         commit = Signal()
@@ -101,8 +100,8 @@ class WordGenerator(wiring.Component):
             m.d.sync += [position.eq(filled[:v]), owned.eq(1), spill.eq(overflow)]
             m.d.comb += self.taken.eq(Mux(owned, 0, 1 << buffer))
             with m.If(~spill):
-                m.d.sync += [more.eq(~whole), held.eq(segment), held_bytes.eq(remaining - count),
-                             held.addr.eq(segment.addr + count), held.col.eq(segment.col + count)]
+                m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)),
+                             left.eq(remaining - count)]
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):
@@ -110,20 +109,23 @@ class WordGenerator(wiring.Component):
             with m.If(ends):
                 m.d.sync += position.eq(0)
         with m.If(self.clear):
-            m.d.sync += [more.eq(0), spill.eq(0), position.eq(0), line.eq(0), buffer.eq(0),
-                         owned.eq(0)]
-        self._masks(m, step, active, segment, low, o, spill)
+            m.d.sync += [more.eq(0), number.eq(0), spill.eq(0), position.eq(0), line.eq(0),
+                         buffer.eq(0), owned.eq(0)]
+        self._masks(m, step, active, number, o, spill)
         return m
 
-    def _masks(self, m, step, active, segment, low, o, spill):
+    def _masks(self, m, step, active, number, o, spill):
         """Register the command, then find which bytes of the line lie in the image."""
         config, v = self.config, bits_for(self.config.V)
         first, present, real = Signal(signed(18)), Signal(), Signal()
+        segment = self.i.p
         early, line = Signal(word_shape(config)), Signal.like(self.addr)
         with m.If(step):
             m.d.sync += [
-                present.eq(active & ~self.clear), early.eq(o), line.eq(segment.addr[v:]),
-                first.eq(segment.col - low),       # byte column of the line's first byte
+                present.eq(active & ~self.clear), early.eq(o),
+                line.eq(segment.addr[v:] + number),
+                # byte column of the line's first byte
+                first.eq(segment.col - segment.addr[:v] + (number << v)),
                 real.eq(segment.inside & ~spill),
             ]
         beyond = Signal(signed(18))                # bytes from the line's first to the row's end

@@ -10,6 +10,51 @@ from hw.config import CoreConfig, bits_for
 from hw.ports import line_address_bits, write_client
 
 
+def writer_members(config: CoreConfig) -> dict:
+    """Members of both writers."""
+    return {
+        "push": In(1), "addr": In(line_address_bits(config)),
+        "part": In(bits_for(config.groups_per_line)), "clear": In(1),
+        "i_valid": In(1), "i": In(8 * config.requant_units),
+        "w": Out(write_client(config)), "idle": Out(1)}
+
+
+class ByteWriter(wiring.Component):
+    """Writes every byte by itself, see ``CoreConfig.byte_writes``.
+
+    Members
+    -------
+    As Writer's; ``addr`` and ``part`` are those of a pass when its first byte comes, which is
+    before its ``push``.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__(writer_members(config))
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        beat, waiting, latest = Signal(range(config.beats)), Signal(2), Signal(8)
+        part = Signal.like(self.part)
+        m.d.sync += waiting.eq(waiting + self.push - (self.i_valid & (beat == config.beats - 1)))
+        with m.If(self.i_valid):
+            m.d.sync += [beat.eq(beat + 1), self.w.valid.eq(1), latest.eq(self.i)]
+            with m.If(beat == 0):
+                m.d.sync += [self.w.addr.eq(self.addr), part.eq(self.part)]
+            current = Mux(beat == 0, self.part, part)
+            m.d.sync += self.w.mask.eq(Cat(
+                (beat == byte % config.C) & (current == byte // config.C)
+                for byte in range(config.V)))
+        with m.Elif(self.w.ready):
+            m.d.sync += self.w.valid.eq(0)
+        m.d.comb += [self.idle.eq((waiting == 0) & ~self.w.valid),
+                     self.w.data.eq(latest.replicate(config.V))]
+        with m.If(self.clear):
+            m.d.sync += [waiting.eq(0), beat.eq(0), self.w.valid.eq(0)]
+        return m
+
+
 class Writer(wiring.Component):
     """C bytes of a pass, a beat at a time, become one write of a line or a part of it.
 
@@ -37,11 +82,7 @@ class Writer(wiring.Component):
 
     def __init__(self, config: CoreConfig, depth: int):
         self.config, self.depth = config, depth
-        super().__init__({
-            "push": In(1), "addr": In(line_address_bits(config)),
-            "part": In(bits_for(config.groups_per_line)), "clear": In(1),
-            "i_valid": In(1), "i": In(8 * config.requant_units),
-            "w": Out(write_client(config)), "idle": Out(1)})
+        super().__init__(writer_members(config))
 
     def elaborate(self, platform):
         m = Module()

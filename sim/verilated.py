@@ -64,11 +64,11 @@ class ToolError(RuntimeError):
 def wrapper(config: CoreConfig, core: str) -> str:
     """Return the Verilog between core and harness: it shows the activation memory's writes."""
     memory = core.partition(f"module \\{TOP}.act ")[2].partition("endmodule")[0]
-    masks = config.line_words
+    masks = config.line_masks
     snoops = []
     for port in range(2):
         writes = port < config.F and f"p{port}__we;" in memory  # else it is tied to 0 and not there
-        bits = ", ".join(f"{{4{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
+        bits = ", ".join(f"{{{config.mask_bytes}{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
         snoops.append((SNOOP if writes else NO_SNOOP).format(
             port=port, masks=masks, masks_high=masks - 1, mask=bits))
     return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops))
