@@ -121,7 +121,8 @@ class FeederBench:
 
     def latency(self) -> int:
         """Cycles from the start to the first line, less the one that the line itself takes."""
-        return 3 + read_latency(self.config) + Packer.LATENCY
+        config = self.config
+        return 3 + config.pipelined + read_latency(config) + Packer.latency(config)
 
 
 def feeders(dut) -> list[FeederBench]:
@@ -219,7 +220,7 @@ async def segments_follow_each_other_as_described(dut):
                 assert (got.addr, got.col, bool(got.inside), bool(got.last)) == (
                     wanted.addr, wanted.col, wanted.inside, wanted.last), f"{wanted} of {d}"
             if not stall and expected:
-                assert cycles == len(expected) + 1
+                assert cycles == len(expected) + 1 + config.pipelined, "one a cycle"
             for _ in range(3):
                 part.set(o__ready=1)
                 await part.settled()
@@ -301,7 +302,7 @@ async def packer_merges_lines_into_patches(dut):
             collector = Collector(config, buffers(d, config, patches(d, config, 0, memory)))
             collector.buffer = buffer
             part.set(fill=d["fill"], by_line=per_channel(d))
-            due = deque([False] * Packer.LATENCY)
+            due = deque([False] * Packer.latency(config))
             while todo or any(due):
                 valid = bool(todo) and random.random() >= (number % 2) * 0.5
                 word, line = random.getrandbits(shape.size), random.getrandbits(8 * config.V)

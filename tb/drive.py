@@ -1,4 +1,4 @@
-"""What cocotb tests of the array's blocks share: pins of one part of a bundle, descriptors, reset."""
+"""What cocotb tests of blocks share: pins of one part of a bundle, descriptors, reset."""
 
 from typing import Any
 

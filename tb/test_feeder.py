@@ -12,7 +12,8 @@ from tb.test_cells import Bundle
 COMMON = {"act_lines": 160, "patch_lines": 16, "Q": 2, "param_groups": 16}
 CONFIGS = {
     "byte": CoreConfig(P=2, L=2, C=4, V=8, align=1, **COMMON),
-    "even": CoreConfig(P=1, L=4, C=4, V=4, align=2, patch_buffers=2, **COMMON),
+    "even": CoreConfig(P=1, L=4, C=4, V=4, align=2, patch_buffers=2, memory="ice40", F=1,
+                       multiplier="sb_mac16", **COMMON | {"act_lines": 16384}),
     "word": CoreConfig(P=2, L=4, C=4, V=16, align=4, **COMMON),
     "line": CoreConfig(P=1, L=1, C=8, V=8, align=8, patch_buffers=8, **COMMON),
 }
