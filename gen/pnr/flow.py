@@ -89,14 +89,15 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
     module, function = TOOLS[name]
     if importlib.util.find_spec(module) is None:
         raise BuildError(f"{name} must be installed, not missing; run make setup")
-    done = subprocess.run([sys.executable, "-P", str(RUNNER), module, function, *arguments],
-                          cwd=folder, check=False, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, errors="replace")
-    (folder / log).write_text(done.stdout)
+    path = folder / log  # grows while the tool runs
+    with path.open("w") as stream:
+        done = subprocess.run([sys.executable, "-P", str(RUNNER), module, function, *arguments],
+                              cwd=folder, check=False, stdout=stream, stderr=subprocess.STDOUT)
+    output = path.read_text(errors="replace")
     if done.returncode:
-        raise BuildError(f"{name} must succeed, not end with "
-                         f"{first_error(done.stdout)!r}; see {keep(folder / log)}")
-    return done.stdout
+        raise BuildError(f"{name} must succeed, not end with {first_error(output)!r}; "
+                         f"see {keep(path)}")
+    return output
 
 
 def keep(path: Path) -> Path:
