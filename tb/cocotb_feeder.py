@@ -20,7 +20,7 @@ from tb.patch_model import (
     segments,
 )
 
-LAYERS = 14
+LAYERS = 16
 LIMIT = 20_000  # cycles of one layer
 
 
@@ -197,7 +197,7 @@ async def segments_follow_each_other_as_described(dut):
         shape = segment_shape(config)
         part.set(start=0, clear=0, o__ready=0)
         for number in range(LAYERS):
-            d = random_layer(random, config)
+            d = random_layer(random, config, KINDS[number % len(KINDS)])
             expected, cycles, stall = segments(d, config, index), 0, (number % 3) * 0.4
             part.set(d=descriptor(config, d), start=1)
             await part.edge()
@@ -242,7 +242,7 @@ async def words_cut_segments_at_lines(dut):
         await part.edge()
         part.set(clear=0)
         for number in range(LAYERS):
-            d = random_layer(random, config)
+            d = random_layer(random, config, KINDS[number % len(KINDS)])
             todo = deque(segments(d, config, 0))
             expected, cycles = commands(d, config, list(todo)), 0
             calm = number % 3 == 0
@@ -297,7 +297,7 @@ async def packer_merges_lines_into_patches(dut):
         part.set(clear=0)
         buffer = 0
         for number in range(LAYERS):
-            d = random_layer(random, config)
+            d = random_layer(random, config, KINDS[number % len(KINDS)])
             todo = deque(commands(d, config, segments(d, config, 0)))
             collector = Collector(config, buffers(d, config, patches(d, config, 0, memory)))
             collector.buffer = buffer

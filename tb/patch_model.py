@@ -146,7 +146,7 @@ def commands(d: dict, config: CoreConfig, found: list[Segment]) -> list[Command]
     return result
 
 
-KINDS = ("conv", "conv", "ragged", "dense", "chunked", "channel", "max")
+KINDS = ("dense", "ragged", "chunked", "channel", "dense", "max", "chunked", "conv")
 
 
 def random_layer(random: Random, config: CoreConfig, kind: str | None = None) -> dict:
@@ -175,11 +175,12 @@ def _draw(random: Random, config: CoreConfig, kind: str) -> dict:
     if lanes:
         pixel = align_up(count * config.C, v)
     elif kind == "dense":
-        pixel = a * random.randint(1, 2 * v // a)
+        pixel = a * random.randint(1, v // a)
     else:
         pixel = v * random.randint(1, 3)
     if kind == "chunked":
         kernel_h, kernel_w, pixel = random.randint(2, 6), random.randint(3, 6), 2 * pixel
+        pixel -= random.choice([0, a, a * random.randrange(pixel // a)])  # buffers end anywhere
     number, size, pitch = 1, kernel_w * pixel, 0
     if lanes:
         number, size, pitch = kernel_w, v, pixel
@@ -188,9 +189,12 @@ def _draw(random: Random, config: CoreConfig, kind: str) -> dict:
     out_w, out_h = random.randint(1, 4), random.randint(1, 3)
     if config.P == 2 and not split and out_w == 1:
         out_h = 1
-    top, left = random.randint(-1, kernel_h), random.randint(-1, kernel_w)
+    top, left = random.randint(-1, kernel_h), random.randint(-1, kernel_w + 1)
     row = in_w * pixel
     base = random.choice([0, random.randrange(config.act_lines)]) * v
+    if kind == "dense":
+        base += a * random.randrange(v // a)  # rows start anywhere in a line
+        in_h += kernel_h
     op = {"channel": Opcode.CHANNEL, "max": Opcode.MAX}.get(kind, Opcode.CONV)
     return {
         "op": int(op), "split": int(split), "chunked": int(chunked), "groups": count,
