@@ -21,7 +21,8 @@ class Operands(wiring.Component):
     channel : In(1)
         Column c takes byte c of the line in lane 0 (CHANNEL) instead of all lane 0's byte.
     offset : In(signed 8)
-        Subtracted from activations; ignored by narrow multipliers, which add 128.
+        Subtracted from ``acts``, not from ``channel_acts``; narrow multipliers ignore it and add
+        128 to both.
     acts : Out(array of L operands), channel_acts : Out(array of C operands)
     part : Out(C int8)
         The issued group's C bytes of the line (MAX), ``part_latency(config)`` cycles later.
