@@ -70,9 +70,11 @@ class Fetch(wiring.Component):
                     if field.signed:
                         dropped ^= bits[len(target) - 1].replicate(len(dropped))
                     excess |= dropped.any() if len(dropped) else 0
-            expected = {0: (MAGIC, Error.MAGIC), 1: (PROGRAM_VERSION, Error.VERSION),
-                        2: (self.config.hash, Error.CONFIG)}.get(number)
-            if expected:
-                with m.If((word != expected[0]) & (self.header == Error.NONE)):
-                    m.d.sync += self.header.eq(expected[1])
         m.d.sync += self.oversize.eq(self.oversize | excess)
+        header = ((0, MAGIC, Error.MAGIC), (1, PROGRAM_VERSION, Error.VERSION),
+                  (2, self.config.hash, Error.CONFIG))
+        for number, expected, code in reversed(header):     # of several, the first one counts
+            if number in numbers:
+                word = self.r.data.word_select(number - numbers[0], 32)
+                with m.If((word != expected) & (self.header == Error.NONE)):
+                    m.d.sync += self.header.eq(code)

@@ -30,8 +30,9 @@ class HostPort(wiring.Component):
 
     Behaviour
     ---------
-    Answers with ack, or with err: a memory while the core is busy, a partial word, a read of a
+    Answers with ack, or with err: a memory while the core is busy, a part of a word, a read of a
     memory that cannot be read, a write of what cannot be written, an address beyond the memory.
+    Registers can be read in parts; those that do not exist read as 0.
     """
 
     def __init__(self, config: CoreConfig):
@@ -111,8 +112,11 @@ class HostPort(wiring.Component):
                     m.d.sync += bus.dat_r.eq(value)
             with m.Default():
                 m.d.sync += bus.dat_r.eq(0)
-        m.d.sync += bus.ack.eq(1)
-        with m.If(bus.we & (offset == numbers["CONTROL"])):
-            m.d.sync += [self.start.eq(bus.dat_w[0]), self.stop.eq(bus.dat_w[1])]
-        with m.If(bus.we & (offset == numbers["PROGRAM"])):
-            m.d.sync += self.program.eq(bus.dat_w)
+        with m.If(~bus.we):
+            m.d.sync += bus.ack.eq(1)
+        with m.Elif((bus.sel == 0xF) & (offset == numbers["CONTROL"])):
+            m.d.sync += [bus.ack.eq(1), self.start.eq(bus.dat_w[0]), self.stop.eq(bus.dat_w[1])]
+        with m.Elif((bus.sel == 0xF) & (offset == numbers["PROGRAM"])):
+            m.d.sync += [bus.ack.eq(1), self.program.eq(bus.dat_w)]
+        with m.Else():
+            m.d.sync += bus.err.eq(1)

@@ -79,6 +79,12 @@ def test_core_refuses_the_program_of_another(host, word, value, error):
     host.check_good()
 
 
+def test_core_finds_no_program_in_an_empty_memory(host):
+    image = np.zeros_like(host.programs.memory)
+    assert error_of(host, image) == (Error.MAGIC, 0)
+    host.check_good()
+
+
 @pytest.mark.parametrize("op", range(6, 16))
 def test_core_refuses_unknown_opcodes(host, op):
     check_refused(host, Error.OPCODE, ADD, {"op": op})

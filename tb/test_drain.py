@@ -10,7 +10,7 @@ from hw.offsets import OutputWalk
 from hw.params import ParamMemory
 from hw.requant import Requantizer
 from hw.residual import ResidualReader
-from hw.writer import Writer
+from hw.writer import ByteWriter, Writer
 from tb.bench import run_cocotb
 from tb.test_cells import Bundle
 
@@ -21,6 +21,8 @@ CONFIGS = {
     "half_two_clusters": CoreConfig(**TINY, P=2, F=1, Q=1),
     "one": CoreConfig(**TINY | {"V": 16}, P=1, F=2, Q=1),
     "fastest": CoreConfig(**TINY | {"V": 4}, P=2, F=1, Q=4),
+    "bytes": CoreConfig(L=4, C=8, V=8, P=1, F=1, Q="1/4", act_lines=16384, weight_rows=256,
+                        patch_lines=32, param_groups=12, memory="ice40", multiplier="sb_mac16"),
 }
 INDEX = {"half_two_clusters": 1, "fastest": 1}
 PARTS = ["beats_follow_start_at_their_distance", "walk_visits_every_output_once",
@@ -44,9 +46,9 @@ def test_drain_equals_golden_for_every_operation(name, tmp_path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_parts_of_the_drain_keep_their_contracts(name, tmp_path):
     config = CONFIGS[name]
-    on_their_way = given(name)["delay"]
+    depth = given(name)["delay"] // Drain.cycles(config) + 1
     parts = {"beats": BeatCounter(config), "walk": OutputWalk(config, INDEX.get(name, 0)),
-             "writer": Writer(config, on_their_way // Drain.cycles(config) + 1),
+             "writer": ByteWriter(config) if config.byte_writes else Writer(config, depth),
              "params": ParamMemory(config), "residual": ResidualReader(config)}
     run_cocotb(Bundle(parts), "tb.cocotb_drain", name=name, work_dir=tmp_path,
                parameters=given(name), testcase=PARTS)
