@@ -104,7 +104,9 @@ def test_core_refuses_counts_of_zero(host, number, name):
 @pytest.mark.parametrize("number", [CONV, MAX, CHANNEL, ADD])
 def test_core_refuses_fields_wider_than_its_own(host, number):
     widths = field_widths(host.programs.config)
-    narrow = [name for name, width in widths.items() if width < DESCRIPTOR[name].width]
+    absent = "in_start" if number == ADD else "a_base"       # they may share their bits
+    narrow = [name for name, width in widths.items()
+              if width < DESCRIPTOR[name].width and name != absent]
     assert len(narrow) > 8
     for name in narrow:
         width = widths[name] - DESCRIPTOR[name].signed
