@@ -55,8 +55,8 @@ PRESETS = {
         name="up5k", family="ice40", device="up5k", package="sg48", min_mhz=20, ram_blocks=30,
         spram_blocks=4, dsps=8, luts=5280,
         config=CoreConfig(P=1, L=2, C=8, V=8, Q=Fraction(1, 4), F=1, align=2, act_lines=16384,
-                          weight_rows=512, patch_lines=128, patch_buffers=2, dim_bits=12,
-                          param_groups=32, multiplier="sb_mac16", memory="ice40")),
+                          weight_rows=512, patch_lines=128, patch_buffers=2, param_groups=32,
+                          dim_bits=12, acc_width=24, multiplier="sb_mac16", memory="ice40")),
     "ecp5-25k": Target(
         name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6",
         ram_blocks=56, dsps=28, luts=24288,

@@ -19,9 +19,11 @@ def first_error(config: CoreConfig, d, oversize: Value) -> Value:
                          (d.zero_point != Space.TABLE) | (d.out_base != 0)))
     array_wrong = ((d.kernel_h == 0) | (d.segments == 0) | (d.segment_bytes == 0)
                    | (d.w_base >= config.weight_rows) | (d.group_rows > config.weight_rows))
-    work_wrong = (d.groups[group_bits(config):].any() | (d.out_w == 0) | (d.out_h == 0) | (d.add_param >= config.param_groups)
+    work_wrong = (d.groups[group_bits(config):].any() | (d.out_w == 0) | (d.out_h == 0)
+                  | (d.add_param >= config.param_groups)
                   | (d.param_base + Mux(d.uniform, 1, d.groups) > config.param_groups)
-                  | ((d.op != Opcode.ADD) & array_wrong))
+                  | Mux(d.op == Opcode.ADD, d.in_start.as_unsigned()[len(d.a_base):].any(),
+                        array_wrong))
     if config.P > 1:
         work_wrong |= ~d.split & (d.out_w < config.P) & (d.out_h != 1)
     wrong = (d.groups == 0) | oversize | Mux(is_load, load_wrong, work_wrong)

@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 
-
 STALL_BITS = 24   # of one descriptor; the cycle counter of a program has 32
 
 

@@ -63,7 +63,7 @@ class Drain(wiring.Component):
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
-        """Cycles that a pass with a residual addition occupies the drain: two rounds, and between."""
+        """Cycles that a pass with a residual occupies the drain: two rounds and the way between."""
         between = config.ram_latency + Requantizer.latency(config) + 2
         return 2 * Drain.cycles(config) - (config.beat_cycles - 1) + between
 

@@ -35,7 +35,8 @@ class Feeder(wiring.Component):
         self.config, self.index = config, index
         super().__init__({
             "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
-            "r": Out(read_client(config)), "free": In(config.patch_buffers), "taken": Out(config.patch_buffers),
+            "r": Out(read_client(config)), "free": In(config.patch_buffers),
+            "taken": Out(config.patch_buffers),
             "patch": Out(patch_write(config)), "port_stall": Out(1)})
 
     def elaborate(self, platform):

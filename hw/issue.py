@@ -87,8 +87,9 @@ class Issue(wiring.Component):
         following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
             following.eq(buffer + release),
-            begin.eq(~self.clear & Mux(active, buffer_end & (~release | full.bit_select(following, 1)),
-                                       full.bit_select(buffer, 1))),
+            begin.eq(~self.clear & Mux(
+                active, buffer_end & (~release | full.bit_select(following, 1)),
+                full.bit_select(buffer, 1))),
         ]
         with m.If(begin):
             m.d.sync += active.eq(1)
@@ -107,7 +108,8 @@ class Issue(wiring.Component):
         released, committed = Signal(count), Signal(count)
         filled = self.patch.addr[config.patch_addr_bits:]
         m.d.comb += [released.eq(release << buffer), committed.eq(self.patch.commit << filled)]
-        m.d.sync += [used.eq((used & ~released) | self.taken), full.eq((full & ~released) | committed)]
+        m.d.sync += [used.eq((used & ~released) | self.taken),
+                     full.eq((full & ~released) | committed)]
         for b in range(count):
             with m.If(committed[b]):
                 m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last)]
@@ -117,13 +119,15 @@ class Issue(wiring.Component):
                          lane.step.eq(issue), lane.hold.eq(d.hold)]
         m.d.comb += [
             self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
-            self.o.buffer.eq(buffer), self.o.part.eq(groups.g % config.groups_per_line), self.error_address.eq(
+            self.o.buffer.eq(buffer), self.o.part.eq(groups.g % config.groups_per_line),
+            self.error_address.eq(
                 issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),
         ]
         for index, lane in enumerate(lanes):
             m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
         with m.If(self.clear):
-            m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1), wait.eq(0)]
+            m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1),
+                         wait.eq(0)]
         return m
 
     def _weights(self, m, lanes, groups, events):

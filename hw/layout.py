@@ -103,7 +103,8 @@ DESCRIPTOR = _fields(
     ("add_low", 13, 8, 8, True, "activation clamp of the sum"),
     ("add_high", 13, 16, 8, True, "activation clamp of the sum"),
     ("add_param", 14, 0, 16, False, "parameter group of the sum (and of MAX)"),
-    ("a_base", 14, 16, 16, False, "ADD: first line of the first tensor, laid out as the output"),
+    ("a_base", 1, 0, 16, False, "ADD, in the place of in_start: first line of the first tensor, "
+     "laid out as the output"),
 )
 
 COUNTERS = (

@@ -42,7 +42,8 @@ class Loader(wiring.Component):
         word = Signal(range(max(2, words)))
         is_weight, on_its_way, line_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            is_weight.eq(d.zero_point == Space.WEIGHT), line_end.eq(is_weight | (word == words - 1)),
+            is_weight.eq(d.zero_point == Space.WEIGHT),
+            line_end.eq(is_weight | (word == words - 1)),
             self.r.valid.eq((to_read != 0) & (is_weight | ~on_its_way)),
             self.idle.eq(to_write == 0),
         ]
@@ -67,7 +68,8 @@ class Loader(wiring.Component):
                     m.d.comb += beyond.eq(target >= limit)
         write = copied & ~beyond
         m.d.comb += [
-            self.error.eq(copied & beyond), store.weight_en.eq((write & is_weight).replicate(config.line_words)),
+            self.error.eq(copied & beyond),
+            store.weight_en.eq((write & is_weight).replicate(config.line_words)),
             store.weight_addr.eq(target), store.weight_data.eq(self.r.data),
             store.param_en.eq(write & (d.zero_point == Space.PARAM)),
             store.table_en.eq(write & (d.zero_point == Space.TABLE)),

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import descriptor_shape
-from hw.ports import line_address_bits
 from hw.layout import group_bits
+from hw.ports import line_address_bits
 from hw.walk import GroupWalk, PixelWalk
 
 
@@ -43,7 +43,8 @@ class OutputWalk(wiring.Component):
         m.submodules.groups = groups = GroupWalk(config, self.index)
         next_pixel = self.step & groups.last
         m.d.comb += [
-            pixels.d.eq(d), groups.d.eq(d), pixels.start.eq(self.start), groups.start.eq(self.start),
+            pixels.d.eq(d), groups.d.eq(d),
+            pixels.start.eq(self.start), groups.start.eq(self.start),
             groups.step.eq(self.step), pixels.step.eq(next_pixel),
         ]
         row, pixel = Signal.like(self.offset), Signal.like(self.offset)

@@ -9,7 +9,7 @@ from hw.words import word_shape
 
 
 def patch_write(config: CoreConfig) -> data.StructLayout:
-    """A finished line of a patch buffer; with ``commit``, its ``rows``, and if it is the ``last``."""
+    """A finished line of a patch buffer; with ``commit``, its ``rows`` and if it is ``last``."""
     return data.StructLayout({
         "valid": 1, "addr": config.buffer_bits + config.patch_addr_bits, "line": config.line_bits,
         "commit": 1, "last": 1, "rows": row_bits(config)})

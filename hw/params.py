@@ -1,4 +1,4 @@
-"""Parameter memory: bias, multiplier and shift of every output channel, a beat per cluster and cycle."""
+"""Parameter memory: bias, multiplier and shift of every channel, a beat a cluster and cycle."""
 
 from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring

@@ -31,7 +31,8 @@ class ResidualReader(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "d": In(descriptor_shape(config)), "clear": In(1), "offset": In(line_address_bits(config)),
+            "d": In(descriptor_shape(config)), "clear": In(1),
+            "offset": In(line_address_bits(config)),
             "part": In(bits_for(config.groups_per_line)), "start": In(1), "pairs": In(1),
             "paired": In(1), "r": Out(read_client(config)), "bytes": Out(8 * config.C),
             "first_valid": Out(1), "second_valid": Out(1), "loaded": Out(1)})
@@ -40,7 +41,8 @@ class ResidualReader(wiring.Component):
         m = Module()
         config = self.config
         part = Signal.like(self.part)
-        parts = Array(self.r.data.word_select(g, 8 * config.C) for g in range(config.groups_per_line))
+        parts = Array(self.r.data.word_select(g, 8 * config.C)
+                      for g in range(config.groups_per_line))
         m.d.comb += self.bytes.eq(parts[part] if len(parts) > 1 else self.r.data)
         want_first, want_second, expect_first = Signal(), Signal(), Signal()
         settle = Signal(2)                        # offset is valid two cycles after a step

@@ -59,7 +59,8 @@ class Sequencer(wiring.Component):
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
             "r": Out(read_client(config)), "w": Out(word_client(config)),
-            "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1), "clear": Out(1),
+            "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1),
+            "clear": Out(1),
             "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1)})
 
@@ -83,7 +84,7 @@ class Sequencer(wiring.Component):
             self.cycles.eq(counters.cycles), self.launch.eq(state == State.LAUNCH),
             counters.select.eq(word), self.w.valid.eq(state == State.COUNT),
             self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
-            self.w.word.eq(word), self.w.data.eq(counters.word),
+            self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
         ]
         m.d.comb += self.d.eq(fetch.d)
 

@@ -31,7 +31,8 @@ class WeightBanks(wiring.Component):
         addrs = data.ArrayLayout(config.weight_addr_bits, config.L)
         rows = data.ArrayLayout(data.ArrayLayout(signed(config.weight_width), config.C), config.L)
         super().__init__(
-            {"w_en": In(config.line_words), "w_addr": In(line_address_bits(config)), "w_data": In(config.line_bits)}
+            {"w_en": In(config.line_words), "w_addr": In(line_address_bits(config)),
+             "w_data": In(config.line_bits)}
             | {f"addrs{p}": In(addrs) for p in range(config.P)}
             | {f"o{p}": Out(rows) for p in range(config.P)})
 

@@ -50,7 +50,8 @@ class WordGenerator(wiring.Component):
         super().__init__({
             "d": In(descriptor_shape(config)), "i": In(stream.Signature(segment_shape(config))),
             "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1),
-            "go": In(1), "valid": Out(1), "read": Out(1), "addr": Out(line_address_bits(config)), "o": Out(word_shape(config))})
+            "go": In(1), "valid": Out(1), "read": Out(1), "addr": Out(line_address_bits(config)),
+            "o": Out(word_shape(config))})
 
     def elaborate(self, platform):
         m = Module()

@@ -1,4 +1,4 @@
-"""The network as data: one small typed graph that every reader produces and every later stage walks."""
+"""The network as data: one small typed graph that readers produce and later stages walk."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class ModelError(ValueError):
-    """A model cannot be read or is not supported; the text names file or operator, rule, value and remedy."""
+    """A model cannot be read or is not supported: file or operator, rule, value and remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Tensor:
     dtype : str
         numpy name: "int8", "int32", "float32" ...
     scale : tuple of float
-        float32 values; empty if the tensor is not quantized, one value per tensor or one per output channel.
+        float32 values: none if the tensor is not quantized, one, or one per output channel.
     zero_point : int
         0 for weights and biases.
     data : numpy.ndarray or None
@@ -90,7 +90,8 @@ class Graph:
     ops : tuple of Op
         In execution order.
     input, output : int
-        Tensor indices of the int8 input and the last int8 tensor (QUANTIZE/DEQUANTIZE at the ends are dropped).
+        Tensor indices of the int8 input and the last int8 tensor; QUANTIZE and DEQUANTIZE at the
+        ends are dropped.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Graph:
     output: int
 
     def macs(self, op: Op) -> int:
-        """Multiply-accumulates of one operator as TFLite counts them: dense, padding included; 0 for others."""
+        """MACs of one operator as TFLite counts them: dense, padding included; 0 for others."""
         if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             return 0
         out, weights = self.tensors[op.outputs[0]], self.tensors[op.inputs[1]]

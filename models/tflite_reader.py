@@ -107,7 +107,8 @@ def _read_graph(data, name):
                                   ("outputs", sub.OutputsLength(), sub.OutputsAsNumpy)):
         require(length == 1, field, "one", length, QUANTIZE)
         ends += _indices(values(), tensors, field)
-    variables = {i for i in range(len(tensors)) if sub.Tensors(i).IsVariable()}
+    variables = {i for i in range(len(tensors))
+                 if (tensor := sub.Tensors(i)) is not None and tensor.IsVariable()}
     _check_order(ops, tensors, ends[0], ends[1], variables)
     return Graph(name=name, tensors=tensors, ops=ops, input=ends[0], output=ends[1])
 

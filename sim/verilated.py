@@ -68,7 +68,8 @@ def wrapper(config: CoreConfig, core: str) -> str:
     snoops = []
     for port in range(2):
         writes = port < config.F and f"p{port}__we;" in memory  # else it is tied to 0 and not there
-        bits = ", ".join(f"{{{config.mask_bytes}{{p{port}_we[{bit}]}}}}" for bit in reversed(range(masks)))
+        bits = ", ".join(f"{{{config.mask_bytes}{{p{port}_we[{bit}]}}}}"
+                         for bit in reversed(range(masks)))
         snoops.append((SNOOP if writes else NO_SNOOP).format(
             port=port, masks=masks, masks_high=masks - 1, mask=bits))
     return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops))

@@ -75,9 +75,11 @@ def test_header_slots_and_end_lie_as_the_contract_says(program):
 def test_encode_and_decode_are_inverse(data):
     values = {}
     for name, field in DESCRIPTOR.items():
+        if name == "a_base":   # the same bits as in_start
+            continue
         low = -(1 << field.width - 1) if field.signed else 0
         values[name] = data.draw(st.integers(low, low + (1 << field.width) - 1))
-    assert decode(encode(**values)) == values
+    assert decode(encode(**values)).items() >= values.items()
 
 
 def test_input_packs_pixels_and_unpacks(program):

@@ -129,6 +129,7 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
     rows = -(-kernel.shape[1] // config.L)
     bias, ratios = _bias(graph, op), _ratios(graph, op, len(kernel))
     _check_shifted(op, kernel, bias, ratios, x.zero_point)
+    _check_psums(op, kernel, x.zero_point, config)
     if config.narrow:
         bias = bias - (128 + x.zero_point) * kernel.sum(axis=1, dtype=np.int64)
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
@@ -204,6 +205,17 @@ def _check_shifted(op, kernel, bias, ratios, zero_point):
     if worst >= 1 << 30:
         raise ModelError(f"{op.name} sums must stay below 2^30 where the scale ratio exceeds 1, "
                          f"not reach {worst}; quantize with a representative dataset")
+
+
+def _check_psums(op, kernel, zero_point, config):
+    """Without its bias, no psum may exceed the accumulators, whatever the activations are."""
+    weights = kernel.astype(np.int64)
+    up, down = weights.clip(0).sum(axis=1), -weights.clip(None, 0).sum(axis=1)
+    low, high = (0, 255) if config.narrow else (-128 - zero_point, 127 - zero_point)
+    worst = int(max((up * high - down * low).max(), (down * high - up * low).max()))
+    if worst >= 1 << config.acc_width - 1:
+        raise ModelError(f"{op.name} psums must stay below 2^{config.acc_width - 1}, not reach "
+                         f"{worst}; set acc_width=32")
 
 
 def _most(field):

@@ -6,13 +6,12 @@ from hw.config import CoreConfig
 SHELL = "shell"
 TEXT = """\
 // While `shift` is high, an access {{go, we, sel, adr, dat_w}} enters at `si`, `go` first, and the
-// former answer {{irq, err, ack, dat_r}} leaves at `so`, bit 0 of dat_r first. While it is low, the
-// access runs once. Every path between core and shell starts and ends in a register.
+// former answer {{irq, err, ack, dat_r}} leaves at `so`, irq first. While it is low, the access
+// runs once. Every path between core and shell starts and ends in a register.
 module {shell} (input clk, input rst, input shift, input si, output so);
   reg [1:0] reset = 2'b11;
   reg shifting = 1, in = 0, strobe = 0, finished = 0;
   reg [{request_high}:0] request = 0;
-  reg [34:0] answer = 0;
   wire [31:0] dat_r;
   wire ack, err, irq;
   always @(posedge clk) begin
@@ -21,18 +20,17 @@ module {shell} (input clk, input rst, input shift, input si, output so);
     in <= si;
     if (shifting) begin
       request <= {{request[{request_high} - 1:0], in}};
-      answer <= {{1'b0, answer[34:1]}};
       finished <= 0;
       strobe <= 0;
     end else begin
       strobe <= request[{request_high}] & ~finished & ~(strobe & (ack | err));
       if (strobe & (ack | err)) begin
-        answer <= {{irq, err, ack, dat_r}};
+        request[{request_high}:{answer_low}] <= {{irq, err, ack, dat_r}};
         finished <= 1;
       end
     end
   end
-  assign so = answer[0];
+  assign so = request[{request_high}];
   {top} core (
     .clk(clk), .rst(reset[1]), .irq(irq), .bus__cyc(strobe), .bus__stb(strobe),
     .bus__we(request[{we}]), .bus__sel(request[{we} - 1:{we} - 4]),
@@ -45,4 +43,4 @@ endmodule
 def shell(config: CoreConfig) -> str:
     """Return the Verilog of the shell around a core."""
     we = 32 + config.space_bits + 3 + 4
-    return TEXT.format(shell=SHELL, top=TOP, request_high=we + 1, we=we)
+    return TEXT.format(shell=SHELL, top=TOP, request_high=we + 1, answer_low=we + 2 - 35, we=we)
