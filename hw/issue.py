@@ -62,6 +62,7 @@ class Issue(wiring.Component):
         count = config.patch_buffers
         used, full, chunk_last = Signal(count), Signal(count), Signal(count)
         rows = Array(Signal(row_bits(config), name=f"rows{b}") for b in range(count))
+        single = Signal(count)                   # a buffer has one row only
         per_channel, refetch = Signal(), Signal()
         m.d.comb += [
             per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
@@ -112,10 +113,12 @@ class Issue(wiring.Component):
                      full.eq((full & ~released) | committed)]
         for b in range(count):
             with m.If(committed[b]):
-                m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last)]
+                m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last),
+                             single[b].eq(self.patch.rows == 1)]
         self._weights(m, lanes, groups, (issue, buffer_end, pass_end, begin, is_last))
         for lane in lanes:
-            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows[Mux(begin, following, buffer)]),
+            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows[buffer]),
+                         lane.single.eq(single.bit_select(following, 1)),
                          lane.step.eq(issue), lane.hold.eq(d.hold)]
         m.d.comb += [
             self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),

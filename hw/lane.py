@@ -1,6 +1,6 @@
 """One lane: which patch row meets which weight row next."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,8 +16,11 @@ class Lane(wiring.Component):
 
     Members
     -------
-    start : In(1), base : In, rows : In
-        Begin in the next cycle at row 0 of a buffer of ``rows`` rows, weights from row ``base`` on.
+    start : In(1), base : In, single : In(1)
+        Begin in the next cycle at row 0 of a buffer, weights from row ``base`` on; the buffer has
+        just one row.
+    rows : In
+        Rows of the current buffer; not used in the cycle of ``start``, which keeps paths short.
     step : In(1), hold : In(1)
         The current row is being issued; the weight row stays the same.
     row, weight : Out
@@ -29,15 +32,17 @@ class Lane(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "start": In(1), "base": In(config.weight_addr_bits + 1), "rows": In(row_bits(config)),
+            "start": In(1), "base": In(config.weight_addr_bits + 1), "single": In(1),
+            "rows": In(row_bits(config)),
             "step": In(1), "hold": In(1), "row": Out(row_bits(config)),
             "weight": Out(config.weight_addr_bits + 1), "last": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        row = Signal.like(self.row)
-        m.d.comb += row.eq(Mux(self.start, 0, self.row + self.step))
-        m.d.sync += [self.row.eq(row), self.last.eq(row + 1 == self.rows)]
+        with m.If(self.start):
+            m.d.sync += [self.row.eq(0), self.last.eq(self.single)]
+        with m.Elif(self.step):
+            m.d.sync += [self.row.eq(self.row + 1), self.last.eq(self.row + 2 == self.rows)]
         with m.If(self.start):
             m.d.sync += self.weight.eq(self.base)
         with m.Elif(self.step & ~self.hold):

@@ -75,18 +75,22 @@ class GroupWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beyond, first = Signal(len(self.g) + 1), 0
-        if self.config.P == 1:
-            m.d.comb += [beyond.eq(self.g + 1), self.last.eq(beyond == self.d.groups)]
-        else:
+        beyond, first, stride = Signal(len(self.g) + 1), 0, 1
+        if self.config.P == 2:
             first = Mux(self.d.split, self.index, 0)
-            m.d.comb += [
-                beyond.eq(Mux(self.d.split, self.g + 2, self.g + 1)),
-                self.last.eq(beyond >= self.d.groups),
-                self.empty.eq(self.d.split & (self.index >= self.d.groups)),
-            ]
-        with m.If(self.start | (self.step & self.last)):
+            stride = Mux(self.d.split, 2, 1)
+            m.d.comb += self.empty.eq(self.d.split & (self.index >= self.d.groups))
+        m.d.comb += beyond.eq(self.g + stride)
+        restart = self.start | (self.step & self.last)
+        with m.If(restart):
             m.d.sync += self.g.eq(first)
         with m.Elif(self.step):
             m.d.sync += self.g.eq(beyond)
+        if self.config.pipelined:            # found a step ahead: much hangs on it
+            with m.If(restart):
+                m.d.sync += self.last.eq(first + stride >= self.d.groups)
+            with m.Elif(self.step):
+                m.d.sync += self.last.eq(beyond + stride >= self.d.groups)
+        else:
+            m.d.comb += self.last.eq(beyond == self.d.groups)
         return m

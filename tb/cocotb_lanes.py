@@ -91,7 +91,7 @@ async def lane_walks_rows_and_weights(dut):
     async def body(part, config, _):
         most = config.patch_lines * config.rows_per_line
         base, rows, hold = 3, 2, 0
-        part.set(start=1, base=base, rows=rows, step=0, hold=0)
+        part.set(start=1, base=base, rows=most, single=rows == 1, step=0, hold=0)
         await part.edge()
         for _ in range(40):
             following = (random.randrange(config.weight_rows), random.choice([1, 2, 3, 9, most]),
@@ -102,7 +102,7 @@ async def lane_walks_rows_and_weights(dut):
                     final = row == rows - 1
                     begin = bool(step and final)
                     part.set(step=step, start=begin, base=following[0],
-                             rows=following[1] if begin else rows)
+                             rows=most if begin else rows, single=following[1] == 1)
                     await part.settled()
                     assert part.get("row") == row and bool(part.get("last")) == final
                     assert part.get("weight") == base + (0 if hold else row)
