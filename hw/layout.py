@@ -178,9 +178,10 @@ def encode(config: CoreConfig | None = None, /, **values: int) -> list[int]:
 
 
 def decode(words: list[int]) -> dict[str, int]:
-    """Field values of a descriptor, the inverse of ``encode``."""
+    """Field values of a descriptor, the inverse of ``encode``; what its opcode lacks is 0."""
     values = {}
     for name, field in DESCRIPTOR.items():
         raw = words[field.word] >> field.low & (1 << field.width) - 1
         values[name] = raw - (1 << field.width) if field.signed and raw >> field.width - 1 else raw
+    values["in_start" if values["op"] == Opcode.ADD else "a_base"] = 0     # they share their bits
     return values
