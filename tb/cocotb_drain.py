@@ -125,7 +125,8 @@ class Bench:
         dut.params.value = self.beats.popleft()
         dut.early.value = psums is not None
         self.psums.append(psums)
-        dut.psums.value = pack(self.psums.popleft() or noise(rng, config.C, 32), 32)
+        bits = config.acc_width
+        dut.psums.value = pack(self.psums.popleft() or noise(rng, config.C, bits), bits)
         dut.maximum_valid.value = maximum is not None
         dut.maximum.value = pack(maximum or noise(rng, config.C, 8), 8)
         self._read()
@@ -218,7 +219,8 @@ async def run(dut, config: CoreConfig, index: int, rng: random.Random, op: int, 
     distance = Drain.add_cycles(config) if add and op == Opcode.CONV else Drain.cycles(config)
     await bench.cycle()
     for offset, group in passes(config, index, d):
-        values = [rng.choice([rng.randrange(-2**31, 2**31), rng.randrange(-9999, 9999)])
+        most = 1 << config.acc_width - 1
+        values = [rng.choice([rng.randrange(-most, most), rng.randrange(-9999, 9999)])
                   for _ in range(config.C)]
         if op == Opcode.MAX:
             values = [rng.randrange(-128, 128) for _ in range(config.C)]

@@ -22,7 +22,8 @@ CONFIGS = {
     "one": CoreConfig(**TINY | {"V": 16}, P=1, F=2, Q=1),
     "fastest": CoreConfig(**TINY | {"V": 4}, P=2, F=1, Q=4),
     "bytes": CoreConfig(L=4, C=8, V=8, P=1, F=1, Q="1/4", act_lines=16384, weight_rows=256,
-                        patch_lines=32, param_groups=12, memory="ice40", multiplier="sb_mac16"),
+                        patch_lines=32, param_groups=12, memory="ice40", multiplier="sb_mac16",
+                        acc_width=24),
 }
 INDEX = {"half_two_clusters": 1, "fastest": 1}
 PARTS = ["beats_follow_start_at_their_distance", "walk_visits_every_output_once",

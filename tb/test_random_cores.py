@@ -27,7 +27,7 @@ MOST_ROWS = 3000   # issued by the lanes: a bound of the simulation's time
 
 @pytest.mark.parametrize("seed", range(CORES))
 def test_random_core_equals_golden(seed, tmp_path):
-    check_core(seed, 64, tmp_path)
+    check_core(seed, 64 if seed % 8 == 0 else 32, tmp_path)
 
 
 @pytest.mark.long
