@@ -11,15 +11,14 @@ ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
     """Any legal core of at most ``macs`` multipliers with memories that hold small networks."""
-    shapes = [(p, lanes, c) for p in (1, 2) for lanes in (1, 2, 4, 8) for c in (4, 8, 16, 32)
-              if p * lanes * c <= macs]
-    memory = rng.choice(["plain", "plain", "plain", "dp16kd", "ice40"])
+    p, memory = rng.choice([1, 2]), rng.choice(["plain", "plain", "dp16kd", "ice40"])
+    p = 1 if memory == "ice40" else p
+    shapes = [(lanes, c) for lanes in (1, 2, 4, 8) for c in (4, 8, 16, 32) if p * lanes * c <= macs]
     lines = []
     while not lines:
-        p, lanes, columns = rng.choice(shapes)
-        lines = [v for v in (4, 8, 16, 32, 64) if max(columns, lanes) <= v <= lanes * columns]
-        if memory == "ice40":
-            p, lines = 1, [v for v in lines if v <= 8]
+        lanes, columns = rng.choice(shapes)
+        lines = [v for v in (4, 8, 16, 32, 64) if max(columns, lanes) <= v <= lanes * columns
+                 and (memory != "ice40" or v <= 8)]
     v = rng.choice(lines)
     multiplier = rng.choice(["lut", "mult18x18d", "sb_mac16"])
     return CoreConfig(
@@ -80,7 +79,7 @@ class RandomNet:
     def activation(self) -> str:
         return self.rng.choice(ACTIVATIONS)
 
-    def conv(self, channels: int | None = None, same: bool = False):
+    def conv(self, channels: int | None = None, same: bool = False, scale: float | None = None):
         rng, size = self.rng, self.net.shape[1:3]
         channels = channels or rng.randint(1, 24)
         padding = "SAME" if same else rng.choice(["SAME", "VALID"])
@@ -88,7 +87,8 @@ class RandomNet:
         stride = (1, 1) if same else (rng.randint(1, 3), rng.randint(1, 3))
         activation = self.activation
         self.steps.append(f"conv {channels} {kernel} / {stride} {padding} {activation}")
-        self.net.conv(channels, kernel, stride=stride, padding=padding, activation=activation)
+        self.net.conv(channels, kernel, stride=stride, padding=padding, activation=activation,
+                      scale=scale)
 
     def long_conv(self):
         """A window of more bytes than a patch buffer holds, if that is not too large."""
@@ -111,7 +111,9 @@ class RandomNet:
         if len(self.net.operators) == 0 or self.rng.random() < 0.5:
             self.conv()
         start = self.net.here
-        self.conv(self.net.shape[3], same=True)
+        other = float(self.net.tensors[start].scale[0])      # of an addition, the table takes the
+        scale = self.rng.choice([None, self.rng.uniform(0.6, 0.95) * other])    # smaller scale
+        self.conv(self.net.shape[3], same=True, scale=scale)
         self._add(start)
 
     def free_add(self):
