@@ -75,11 +75,12 @@ def test_header_slots_and_end_lie_as_the_contract_says(program):
 def test_encode_and_decode_are_inverse(data):
     values = {}
     for name, field in DESCRIPTOR.items():
-        if name == "a_base":   # the same bits as in_start
+        if name == ("in_start" if values.get("op") == Opcode.ADD else "a_base"):
+            values[name] = 0    # the two share their bits
             continue
         low = -(1 << field.width - 1) if field.signed else 0
         values[name] = data.draw(st.integers(low, low + (1 << field.width) - 1))
-    assert decode(encode(**values)).items() >= values.items()
+    assert decode(encode(**values)) == values
 
 
 def test_input_packs_pixels_and_unpacks(program):
