@@ -9,6 +9,7 @@ from gen.compile import compile_model
 from gen.fit import core_blocks, fit_memories
 from gen.targets import PRESETS, FitError, parameters, resolve, summary, to_toml
 from hw.config import ConfigError, CoreConfig
+from models.graph import ModelError
 from models.tflite_reader import load, parse
 from tb.tflite_builder import Net
 
@@ -113,6 +114,12 @@ def test_fit_pages_weights_where_the_banks_cannot_hold_them():
 def test_fit_says_how_many_blocks_it_lacks():
     graph = parse(Net((1, 4096), seed=4).fully_connected(64).bytes())
     with pytest.raises(FitError, match=r"not fit up5k .*needs at least \d+ RAM blocks .*not 30"):
+        fit_memories(resolve("up5k", ["acc_width=32"]), graph)
+
+
+def test_psums_wider_than_the_accumulators_are_refused():
+    graph = parse(Net((1, 4096), seed=4).fully_connected(64).bytes())
+    with pytest.raises(ModelError, match=r"psums must stay below 2\^23, .*acc_width=32"):
         fit_memories(PRESETS["up5k"], graph)
 
 
