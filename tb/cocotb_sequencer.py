@@ -195,7 +195,7 @@ async def sequencer_refuses_headers_and_descriptors(dut):
     bench = Bench(dut, config, rng)
     await start(dut)
     found = set()
-    for _ in range(200):
+    for _ in range(120):
         fields, excess = random_fields(config, rng)
         fields["op"] = rng.choice([fields["op"], fields["op"], rng.randrange(6, 16)])
         if fields["op"] > Opcode.ADD:
@@ -219,6 +219,19 @@ async def sequencer_refuses_headers_and_descriptors(dut):
         assert outcome.cleared == (FLUSH_CYCLES if error else 0)
         assert len(outcome.writes) == COUNTER_WORDS * done
     assert found == {Error.NONE, Error.OPCODE, Error.DESCRIPTOR}
+    rows, groups = config.weight_rows, config.param_groups
+    for name, first in (("w_base", rows), ("group_rows", rows + 1), ("add_param", groups),
+                        ("param_base", groups)):
+        for value, error in ((first - 1, Error.NONE), (first, Error.DESCRIPTOR)):
+            fields = good_fields(config, rng) | {"op": Opcode.CONV, "uniform": 1, name: value}
+            fields |= {"groups": 1, "split": 1, "kernel_h": 1, "segments": 1, "segment_bytes": 1,
+                       "out_w": 1, "out_h": 1}
+            fields |= {other: 0 for other in ("w_base", "group_rows", "add_param", "param_base")
+                       if other != name}
+            assert expected_error(config, fields, False) == error
+            bench.place(0, header(config, 1), [encode(**fields), encode(op=Opcode.END)])
+            await bench.run(0)
+            assert bench.part.get("error") == error, (name, value)
     for number, error in ((0, Error.MAGIC), (1, Error.VERSION), (2, Error.CONFIG)):
         words = header(config, 0)
         words[number] ^= 1 << rng.randrange(32)
