@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from math import lcm
 
 MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
@@ -360,8 +359,3 @@ def align_up(value: int, step: int) -> int:
 def slot_bytes(config: CoreConfig) -> int:
     """Bytes from one descriptor to the next: its fields, then its counters, in whole lines."""
     return align_up(64, config.V) + align_up(16, config.V)
-
-
-def line_multiple(config: CoreConfig, size: int) -> int:
-    """``size`` bytes rounded up to whole lines of the activation memory."""
-    return align_up(size, lcm(config.V, 4))
