@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gen.lower.arith import pool_ratio, quantize_ratio
-from gen.lower.network import CORE, FREE, WINDOWED, split_host
+from gen.lower.network import CORE, FREE, WEIGHTED, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig, align_up
@@ -86,9 +86,9 @@ def _check_op(graph, op, config):
                          f"{len(activations)}; fold or remove constant operands")
     for i in (*activations, *op.outputs):
         _check_tensor(op, graph.tensors[i])
-    if op.kind in WINDOWED:
+    if op.kind in WEIGHTED:
         _check_ratios(graph, op)
-    {"CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense, "ADD": _check_add,
+    {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense, "ADD": _check_add,
      "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
      "RESHAPE": lambda *_: None}[op.kind](graph, op, config)
 

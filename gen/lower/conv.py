@@ -1,11 +1,12 @@
-"""CONV_2D and FULLY_CONNECTED as convolutions: windows as segments, weights as rows of lanes."""
+"""CONV_2D and its likes as convolutions: windows as segments, weights as rows of lanes."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gen.lower.arith import activation_range, encode_ratio
-from gen.lower.steps import Step, Storage, choose_split, param_words
+from gen.lower.arith import activation_range
+from gen.lower.channels import channel_params, operand_offset
+from gen.lower.steps import Step, Storage, choose_split
 from gen.lower.tensors import pixel_shape, view
 from hw.config import CoreConfig, align_up
 from hw.layout import DESCRIPTOR, Opcode
@@ -44,11 +45,13 @@ class Segments:
 
 
 def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window:
-    """The window of a CONV_2D or FULLY_CONNECTED over its input's root storage."""
+    """The window of a dense layer over its input's root storage."""
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
     out_h, out_w, _ = pixel_shape(graph.tensors[op.outputs[0]].shape)
-    if op.kind == "CONV_2D":
+    if op.kind == "DEPTHWISE_CONV_2D":
+        weights = _ungrouped(weights, graph.tensors[op.inputs[0]].shape[3])
+    if op.kind != "FULLY_CONNECTED":
         seen = view(storage, graph.tensors[op.inputs[0]].shape, op, config)
         pad = (op.padding[0][0], op.padding[1][0])
         found = Window(source=seen, weights=weights, stride=op.stride, pad=pad,
@@ -66,6 +69,15 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         found = Window(source=seen, weights=weights.reshape(-1, 1, 1, depth), stride=(1, 1),
                        pad=(0, 0), out_h=1, out_w=rows)
     return _turned(found)
+
+
+def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
+    """Depthwise weights [1, y, x, out channels] as OHWI: each channel reads one of ``depth``."""
+    _, rows, cols, count = weights.shape
+    dense = np.zeros((count, rows, cols, depth), np.int8)
+    channels = np.arange(count)
+    dense[channels, :, :, channels // (count // depth)] = weights[0].transpose(2, 0, 1)
+    return dense
 
 
 def _turned(found: Window) -> Window:
@@ -127,11 +139,7 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
     cut, seen = segments(found, config), found.source
     kernel = kernel_bytes(found, cut)
     rows = -(-kernel.shape[1] // config.L)
-    bias, ratios = _bias(graph, op), _ratios(graph, op, len(kernel))
-    _check_shifted(op, kernel, bias, ratios, x.zero_point)
-    _check_psums(op, kernel, x.zero_point, config)
-    if config.narrow:
-        bias = bias - (128 + x.zero_point) * kernel.sum(axis=1, dtype=np.int64)
+    offset = operand_offset(x.zero_point, config)
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     pitch = -(-len(kernel) // config.V)
     groups = -(-len(kernel) // config.C)
@@ -144,14 +152,14 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
         "in_h": seen.height, "out_w": found.out_w, "out_h": found.out_h,
         "y_start": -found.pad[0], "stride_h": found.stride[0], "group_rows": rows,
         "out_pitch": pitch, "out_row": found.out_w * pitch,
-        "fill": x.zero_point, "offset": 0 if config.narrow else x.zero_point,
+        "fill": x.zero_point, "offset": 0 if config.narrow else offset,
         "zero_point": y.zero_point, "low": low, "high": high,
         "split": choose_split(config, found.out_w, found.out_h, groups),
         "chunked": int(kernel.shape[1] > config.patch_lines * config.V),
     }
     return Step(op=Opcode.CONV, fields=fields, groups=groups,
                 weights=weight_rows(kernel, rows, config),
-                params=param_words(config, bias, [m for m, _ in ratios], [s for _, s in ratios]),
+                params=channel_params(graph, op, kernel, offset, config),
                 source=source, output=output, in_offset=-found.pad[0] * seen.row_bytes)
 
 
@@ -176,46 +184,6 @@ def weight_rows(kernel: np.ndarray, rows: int, config: CoreConfig) -> np.ndarray
     wide[:count, :size] = kernel
     lanes = wide.reshape(groups, config.C, rows, config.L).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(lanes).view(np.uint8).reshape(groups, -1)
-
-
-def _bias(graph, op):
-    index = op.inputs[2] if len(op.inputs) > 2 else -1
-    data = graph.tensors[index].data if index >= 0 else None
-    count = graph.tensors[op.inputs[1]].shape[0]
-    return np.zeros(count, np.int64) if data is None else data.reshape(-1).astype(np.int64)
-
-
-def _ratios(graph, op, count):
-    """Multiplier and shift of every channel; the scales multiply in double precision."""
-    x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
-    y = graph.tensors[op.outputs[0]]
-    ratios = [x.scale[0] * scale / y.scale[0] for scale in weights.scale]
-    encoded = [encode_ratio(ratio, op.name) for ratio in ratios]
-    return encoded * count if len(encoded) == 1 else encoded
-
-
-def _check_shifted(op, kernel, bias, ratios, zero_point):
-    """A multiplier above 1 shifts the sum left once: no sum may be too large for it."""
-    shifted = np.array([multiplier >= 1 << 31 for multiplier, _ in ratios])
-    if not shifted.any():
-        return
-    reach = max(127 - zero_point, zero_point + 128)
-    most = np.abs(kernel.astype(np.int64)).sum(axis=1) * reach + np.abs(bias)
-    worst = int(most[shifted].max())
-    if worst >= 1 << 30:
-        raise ModelError(f"{op.name} sums must stay below 2^30 where the scale ratio exceeds 1, "
-                         f"not reach {worst}; quantize with a representative dataset")
-
-
-def _check_psums(op, kernel, zero_point, config):
-    """Without its bias, no psum may exceed the accumulators, whatever the activations are."""
-    weights = kernel.astype(np.int64)
-    up, down = weights.clip(0).sum(axis=1), -weights.clip(None, 0).sum(axis=1)
-    low, high = (0, 255) if config.narrow else (-128 - zero_point, 127 - zero_point)
-    worst = int(max((up * high - down * low).max(), (down * high - up * low).max()))
-    if worst >= 1 << config.acc_width - 1:
-        raise ModelError(f"{op.name} psums must stay below 2^{config.acc_width - 1}, not reach "
-                         f"{worst}; set acc_width=32")
 
 
 def _most(field):

@@ -4,16 +4,23 @@ from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
 from gen.lower.conv import aligned, lower_conv, window
+from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.pool import lower_average, lower_max
 from gen.lower.steps import Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
 from hw.config import CoreConfig, align_up
 from models.graph import Graph, ModelError, Op
 
-WINDOWED = ("CONV_2D", "FULLY_CONNECTED")
-POOLS = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max}
-CORE = (*WINDOWED, *POOLS, "ADD")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
+              "DEPTHWISE_CONV_2D": lower_depthwise}
+CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD")
 FREE = ("RESHAPE",)
+
+
+def is_dense(graph: Graph, op: Op) -> bool:
+    """Whether every output channel may read every input channel."""
+    return op.kind in WEIGHTED and not is_channelwise(graph, op)
 
 
 def lower(graph: Graph, config: CoreConfig) -> Lowered:
@@ -66,7 +73,7 @@ def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> St
     height, width, channels = pixel_shape(shape)
     readers = [op for op in graph.ops if op.kind in CORE and set(op.inputs) & set(names)]
     lines = align_up(channels, config.V)
-    first = channels if all(op.kind in WINDOWED for op in readers) else lines
+    first = channels if all(is_dense(graph, op) for op in readers) else lines
     for pixel_bytes in range(first, lines):
         storage = Storage(height=height, width=width, channels=channels, pixel_bytes=pixel_bytes)
         if all(_suits(graph, op, storage, config) for op in readers):
@@ -95,7 +102,7 @@ def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage]) -
             readers = [reader for i in aliases(roots, root) for reader in graph.consumers(i)
                        if reader.kind not in FREE]
             alike = _alike(storages[root], storages[op.outputs[0]])
-            if producer and producer.kind in WINDOWED and readers == [op] and alike \
+            if producer and is_dense(graph, producer) and readers == [op] and alike \
                     and roots[graph.output] != root:
                 able.append((order[root], producer))
         other = {roots[tensor] for tensor in op.inputs}
@@ -130,12 +137,12 @@ def _layer(graph, op, conv, roots, storages, config):
         step = lower_add(addition(graph, op, 0, config), storages[output], config, source, second,
                          output)
         steps, inputs = (step,), (source, second)
-    elif op.kind in POOLS:
+    elif not is_dense(graph, op):
         seen = view(storages[source], graph.tensors[op.inputs[0]].shape, op, config)
         if seen.pixel_bytes % config.V:
             raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
                              f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
-        steps = POOLS[op.kind](graph, op, seen, config, source, output)
+        steps = BY_CHANNEL[op.kind](graph, op, seen, config, source, output)
     else:
         steps = (lower_conv(graph, op, storages[source], config, source, output),)
     fused = aliases(roots, roots[conv.outputs[0]]) if conv is not None else ()

@@ -26,7 +26,7 @@ def lower_max(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     out_h, out_w, _ = pixel_shape(y.shape)
     pad_y, pad_x = op.padding[0][0], op.padding[1][0]
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
-    fields = _geometry(op, seen, config, op.kernel, out_h, out_w) | {
+    fields = geometry(op, seen, config, op.kernel, out_h, out_w) | {
         "x_start": -pad_x * seen.pixel_bytes, "y_start": -pad_y, "in_h": seen.height,
         "fill": -128, "add_low": low, "add_high": high, "uniform": 1,
         "out_row": out_w * (seen.pixel_bytes // config.V)}
@@ -57,7 +57,7 @@ def lower_average(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     for (top, rows, start_y, size_y), (left, cols, start_x, size_x) in product(*sides):
         count = size_y * size_x
         bias = -POOL_WEIGHT * 128 * count if config.narrow else 0
-        fields = _geometry(op, seen, config, (size_y, size_x), rows, cols) | {
+        fields = geometry(op, seen, config, (size_y, size_x), rows, cols) | {
             "in_h": seen.height - start_y, "out_row": out_w * pitch, "group_rows": 1,
             "hold": 1, "uniform": 1, "low": low, "high": high}
         steps.append(Step(
@@ -88,7 +88,7 @@ def spans(kernel: int, stride: int, pad: int, size: int, count: int):
     return found
 
 
-def _geometry(op, seen, config, kernel, out_h, out_w):
+def geometry(op, seen, config, kernel, out_h, out_w):
     """Fields that both kinds share."""
     lines = kernel[0] * kernel[1]
     groups = -(-seen.channels // config.C)
