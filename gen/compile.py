@@ -130,6 +130,8 @@ def _rows(command, config):
         pixels = -(-pixels // config.P)
     lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
     rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
+    if fields.get("strip"):       # but for the first window of a row
+        rows = fields["kernel_h"] * fields["strip"]
     return pixels * groups * rows
 
 

@@ -88,8 +88,8 @@ def _check_op(graph, op, config):
         _check_tensor(op, graph.tensors[i])
     if op.kind in WEIGHTED:
         _check_ratios(graph, op)
-    {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense, "ADD": _check_add,
-     "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
+    {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
+     "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
      "RESHAPE": lambda *_: None}[op.kind](graph, op, config)
 
 

@@ -3,7 +3,7 @@
 from amaranth import Mux, Value
 
 from hw.config import CoreConfig
-from hw.layout import Error, Opcode, Space, group_bits
+from hw.layout import STRIP_ROWS, Error, Opcode, Space, group_bits
 
 
 def first_error(config: CoreConfig, d, oversize: Value) -> Value:
@@ -24,6 +24,9 @@ def first_error(config: CoreConfig, d, oversize: Value) -> Value:
                   | (d.param_base + Mux(d.uniform, 1, d.groups) > config.param_groups)
                   | Mux(d.op == Opcode.ADD, d.in_start.as_unsigned()[len(d.a_base):].any(),
                         array_wrong))
+    if config.strips:
+        work_wrong |= d.strip.any() & ((d.op != Opcode.CHANNEL) | (d.kernel_h > STRIP_ROWS)
+                                       | d.hold | d.chunked)
     if config.P > 1:
         work_wrong |= ~d.split & (d.out_w < config.P) & (d.out_h != 1)
     wrong = (d.groups == 0) | oversize | Mux(is_load, load_wrong, work_wrong)

@@ -71,7 +71,7 @@ class Cluster(wiring.Component):
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
             issue.spacing.eq(Mux(d.add, longest, Drain.cycles(config))),
             operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
-            operands.offset.eq(d.offset),
+            operands.offset.eq(d.offset), operands.delay.eq(d.kernel_h - 1),
             operands.channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
             drain.d.eq(d), drain.start.eq(self.start), drain.clear.eq(self.clear),
             drain.params.eq(self.params), self.param_addr.eq(drain.param_addr),
@@ -103,8 +103,9 @@ class Cluster(wiring.Component):
                              columns.weights1[lane].eq(self.weights[lane][2 * pair + 1])]
                 for column, acts in enumerate((columns.acts0, columns.acts1)):
                     act = operands.acts[lane]
-                    if lane == 0:
-                        act = Mux(per_channel, operands.channel_acts[2 * pair + column], act)
+                    if lane < Operands.channel_lanes(config):
+                        by_channel = operands.channel_acts[lane][2 * pair + column]
+                        act = Mux(per_channel, by_channel, act)
                     m.d.comb += acts[lane].eq(act)
             m.d.comb += [columns.valid.eq(valid), columns.first.eq(first),
                          drain.psums[2 * pair].eq(columns.psum0),

@@ -325,6 +325,19 @@ class CoreConfig:
         return self.memory != "ice40"
 
     @property
+    def strips(self) -> bool:
+        """Depthwise windows slide: lane l takes the column that lane l - 1 took a column ago.
+
+        It needs small memories in LUTs; where a value takes four cycles it would gain nothing.
+        """
+        return self.memory != "ice40" and self.L > 1
+
+    @property
+    def settle_cycles(self) -> int:
+        """Cycles after the launch of a descriptor in which the units may still seem idle."""
+        return self.P + 1 if self.pipelined else 1
+
+    @property
     def host_stores(self) -> bool:
         """The host can write weights, parameters and table itself.
 

@@ -61,26 +61,38 @@ class Core(wiring.Component):
         for index, cluster in enumerate(clusters):
             m.submodules[f"cluster{index}"] = cluster
             m.d.comb += [
-                cluster.d.eq(sequencer.d), cluster.clear.eq(sequencer.clear),
-                cluster.start.eq(sequencer.launch & (sequencer.d.op != Opcode.LOAD)),
                 getattr(weights, f"addrs{index}").eq(cluster.weight_addrs),
                 cluster.weights.eq(getattr(weights, f"o{index}")),
                 getattr(params, f"addr{index}").eq(cluster.param_addr),
                 cluster.params.eq(getattr(params, f"o{index}")),
-                sequencer.issued[index].eq(cluster.issued),
             ]
         self._stores(m, host, loader, sequencer, weights, params, clusters)
         arbiters = self._activations(m, host, loader, sequencer, clusters)
-        m.d.comb += [
+        self._control(m, loader, sequencer, clusters, arbiters)
+        return m
+
+    def _control(self, m, loader, sequencer, clusters, arbiters):
+        """Commands to the clusters, one after the other, and what all units answer.
+
+        Both pass registers (``config.settle_cycles``): these wires cross the whole device.
+        """
+        stage = m.d.sync if self.config.pipelined else m.d.comb
+        d, clear = sequencer.d, sequencer.clear
+        start = sequencer.launch & (sequencer.d.op != Opcode.LOAD)
+        for cluster in clusters:
+            stage += [cluster.d.eq(d), cluster.start.eq(start), cluster.clear.eq(clear)]
+            d, start, clear = cluster.d, cluster.start, cluster.clear
+        stage += [
             sequencer.units_idle.eq(loader.idle & self._all(c.idle for c in clusters)),
+            sequencer.issued.eq(Cat(c.issued for c in clusters)),
             sequencer.feed_stall.eq(clusters[0].feed_stall),
             sequencer.drain_stall.eq(clusters[0].drain_stall),
-            sequencer.progress.eq(sequencer.issued.any() | self._any(a.ram.en for a in arbiters)),
+            sequencer.progress.eq(self._any(c.issued for c in clusters)
+                                  | self._any(a.ram.en for a in arbiters)),
             sequencer.error_descriptor.eq(self._any(c.error_patch for c in clusters)),
             sequencer.error_address.eq(loader.error | self._any(a.error for a in arbiters)
                                        | self._any(c.error_address for c in clusters)),
         ]
-        return m
 
     def _stores(self, m, host, loader, sequencer, weights, params, clusters):
         """Loader (busy) and host (idle, where it may) write weights, parameters and tables."""

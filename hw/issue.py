@@ -1,6 +1,6 @@
 """Issues rows of the filled patch buffers to the array, pass after pass, without bubbles."""
 
-from amaranth import Array, Module, Mux, Signal
+from amaranth import Array, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +9,7 @@ from hw.descriptor import descriptor_shape
 from hw.lane import Lane
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
-from hw.walk import GroupWalk
+from hw.walk import PassWalk, is_strip
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
@@ -55,7 +55,7 @@ class Issue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        m.submodules.groups = groups = GroupWalk(config, self.index)
+        m.submodules.passes = passes = PassWalk(config, self.index)
         lanes = [Lane(config) for _ in range(config.L)]
         for index, lane in enumerate(lanes):
             m.submodules[f"lane{index}"] = lane
@@ -67,25 +67,26 @@ class Issue(wiring.Component):
         m.d.comb += [
             per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
             refetch.eq(per_channel | d.chunked),
-            groups.d.eq(d), groups.start.eq(self.start), self.free.eq(~used),
+            passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
         ]
         # One pass after the other.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (
             Signal(), Signal(), Signal(), Signal(), Signal())
+        following = Signal.like(buffer)          # the buffer that the next pass reads
         wait = Signal(len(self.spacing))
         is_last = Signal()
+        warming = self._warming(m, begin, following, issue)
         m.d.comb += [
             is_last.eq(chunk_last.bit_select(buffer, 1)),
             issue.eq(active & ~(lanes[0].last & is_last & (wait != 0))),
             buffer_end.eq(issue & lanes[0].last),
             pass_end.eq(buffer_end & is_last),
-            release.eq(buffer_end & (refetch | groups.last)),
-            groups.step.eq(pass_end),
+            release.eq(buffer_end & (refetch | passes.last_group)),
+            passes.step.eq(pass_end),
             self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
             self.error_patch.eq(buffer_end & ~is_last & ~refetch),
         ]
-        following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
             following.eq(buffer + release),
             begin.eq(~self.clear & Mux(
@@ -98,7 +99,7 @@ class Issue(wiring.Component):
             m.d.sync += active.eq(0)
         with m.If(buffer_end):
             m.d.sync += [buffer.eq(following), first.eq(is_last)]
-        with m.Elif(issue):
+        with m.Elif(issue & ~warming):
             m.d.sync += first.eq(0)
         with m.If(pass_end):
             m.d.sync += wait.eq(self.spacing - 1)
@@ -115,14 +116,14 @@ class Issue(wiring.Component):
             with m.If(committed[b]):
                 m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last),
                              single[b].eq(self.patch.rows == 1)]
-        self._weights(m, lanes, groups, (issue, buffer_end, pass_end, begin, is_last))
+        self._weights(m, lanes, passes, buffer_end, pass_end)
         for lane in lanes:
             m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows[buffer]),
                          lane.single.eq(single.bit_select(following, 1)),
-                         lane.step.eq(issue), lane.hold.eq(d.hold)]
+                         lane.step.eq(issue), lane.hold.eq(d.hold | warming)]
         m.d.comb += [
             self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
-            self.o.buffer.eq(buffer), self.o.part.eq(groups.g % config.groups_per_line),
+            self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
             self.error_address.eq(
                 issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),
         ]
@@ -133,10 +134,29 @@ class Issue(wiring.Component):
                          wait.eq(0)]
         return m
 
-    def _weights(self, m, lanes, groups, events):
+    def _warming(self, m, begin, following, issue):
+        """In a strip, rows of columns left of the window's last one: they only fill the delays."""
+        config, patch = self.config, self.patch
+        if not config.strips:
+            return Const(0)
+        warming, left = Signal(), Signal(row_bits(config))
+        some = Signal(config.patch_buffers)
+        ahead = Array(Signal(row_bits(config), name=f"ahead{b}") for b in range(len(some)))
+        filled = patch.addr[config.patch_addr_bits:]
+        with m.If(patch.commit):
+            m.d.sync += [
+                ahead[filled].eq(patch.rows - self.d.kernel_h),
+                some.bit_select(filled, 1).eq(is_strip(config, self.d)
+                                              & (patch.rows != self.d.kernel_h))]
+        with m.If(begin):
+            m.d.sync += [left.eq(ahead[following]), warming.eq(some.bit_select(following, 1))]
+        with m.Elif(issue):
+            m.d.sync += [left.eq(left - 1), warming.eq(warming & (left != 1))]
+        return warming
+
+    def _weights(self, m, lanes, passes, buffer_end, pass_end):
         """Weight row of the next pass: on within a pass, the next group's, or the first group's."""
         d, width = self.d, self.config.weight_addr_bits + 1
-        issue, buffer_end, pass_end, begin, _ = events
         group_base, stride, first = Signal(width), Signal(width), Signal(width)
         m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
         if self.config.P == 2:
@@ -145,7 +165,9 @@ class Issue(wiring.Component):
                 m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
         upcoming = Signal(width)
         chunk_base = Signal(width)               # where an unfinished pass goes on
-        m.d.comb += upcoming.eq(Mux(groups.last | d.hold, first, group_base + stride))
+        m.d.comb += upcoming.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
+        with m.If(is_strip(self.config, d) & ~passes.wrap):
+            m.d.comb += upcoming.eq(group_base)
         with m.If(self.start):
             m.d.sync += [group_base.eq(first), chunk_base.eq(first)]
         with m.Elif(pass_end):

@@ -8,6 +8,7 @@ from hw.config import CoreConfig, bits_for
 MAGIC = 0x48545359  # "YSTH" little endian: first word of a program
 HEADER_WORDS = 4    # magic, version, configuration hash, number of descriptors (END not counted)
 DESCRIPTOR_WORDS = 16
+STRIP_ROWS = 16     # kernel rows of a strip at most: depth of the lanes' delays
 COUNTER_WORDS = 4   # written back behind each descriptor, see COUNTERS
 
 
@@ -70,6 +71,9 @@ DESCRIPTOR = _fields(
      "tensor), 1: the convolution's output (or first tensor); the other is (x - z_other) << 19"),
     ("uniform", 0, 8, 1, False, "all groups use the parameters of the first"),
     ("hold", 0, 9, 1, False, "CHANNEL: one weight row serves all rows of all groups"),
+    ("strip", 0, 10, 2, False, "CHANNEL: columns that a window does not share with its left "
+     "neighbour; only they are fetched, and lane l works on the column of lane l-1 before; 0: "
+     "windows are fetched whole, for lane 0"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),
@@ -138,6 +142,7 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "in_start": byte, "y_step": byte, "in_h": config.dim_bits, "out_w": config.dim_bits,
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
         "param_base": param, "add_param": param, "out_base": line - 1,
+        "strip": 2 if config.strips else 0,
         "out_pitch": line - 1, "out_row": line - 1, "res_base": line - 1, "a_base": line - 1,
     }
     return {name: min(field.width, limits.get(name, field.width))

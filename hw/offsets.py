@@ -8,7 +8,7 @@ from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import descriptor_shape
 from hw.layout import group_bits
 from hw.ports import line_address_bits
-from hw.walk import GroupWalk, PixelWalk
+from hw.walk import PassWalk, turns
 
 
 class OutputWalk(wiring.Component):
@@ -39,34 +39,24 @@ class OutputWalk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        m.submodules.pixels = pixels = PixelWalk(config, self.index)
-        m.submodules.groups = groups = GroupWalk(config, self.index)
-        next_pixel = self.step & groups.last
-        m.d.comb += [
-            pixels.d.eq(d), groups.d.eq(d),
-            pixels.start.eq(self.start), groups.start.eq(self.start),
-            groups.step.eq(self.step), pixels.step.eq(next_pixel),
-        ]
+        m.submodules.passes = passes = PassWalk(config, self.index)
+        m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), passes.step.eq(self.step)]
         row, pixel = Signal.like(self.offset), Signal.like(self.offset)
         below = Signal.like(row)
-        step = d.out_pitch
-        m.d.comb += below.eq(row + d.out_row)
-        start_pixel, wrapped = 0, below
-        if config.P == 2:
-            step = Mux(d.split, d.out_pitch, d.out_pitch << 1)
-            start_pixel = Mux(d.split, 0, d.out_pitch if self.index else 0)
-            wrapped = below + Mux(pixels.second, d.out_pitch, 0)
+        by_row, by_pixel = turns(config, d)
+        m.d.comb += below.eq(Mux(passes.again, row, row + (d.out_row << by_row)))
+        first_row, first_pixel = 0, 0
+        if self.index:
+            first_row, first_pixel = Mux(by_row, d.out_row, 0), Mux(by_pixel, d.out_pitch, 0)
         with m.If(self.start):
-            m.d.sync += [row.eq(0), pixel.eq(start_pixel),
-                         self.finished.eq(pixels.empty | groups.empty)]
-        with m.Elif(next_pixel):
-            m.d.sync += pixel.eq(pixel + step)
-            with m.If(pixels.wrap):
-                m.d.sync += [row.eq(below), pixel.eq(wrapped)]
-            with m.If(pixels.last):
-                m.d.sync += self.finished.eq(1)
-        with m.If(self.clear):
+            m.d.sync += [row.eq(first_row), pixel.eq(first_row + first_pixel),
+                         self.finished.eq(passes.empty)]
+        with m.Elif(passes.next_pixel):
+            m.d.sync += pixel.eq(pixel + (d.out_pitch << by_pixel))
+            with m.If(passes.wrap):
+                m.d.sync += [row.eq(below), pixel.eq(below + Mux(passes.second, d.out_pitch, 0))]
+        with m.If(self.clear | (self.step & passes.last)):
             m.d.sync += self.finished.eq(1)
-        m.d.sync += self.offset.eq(pixel + (groups.g >> log2(config.groups_per_line)))
-        m.d.comb += [self.group.eq(groups.g), self.part.eq(groups.g % config.groups_per_line)]
+        m.d.sync += self.offset.eq(pixel + (passes.g >> log2(config.groups_per_line)))
+        m.d.comb += [self.group.eq(passes.g), self.part.eq(passes.g % config.groups_per_line)]
         return m

@@ -2,12 +2,15 @@
 
 from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import Ram1R1W
 from hw.columns import operand_shape
 from hw.config import CoreConfig, log2
+from hw.delay import delayed
 from hw.issue import issue_shape
+from hw.layout import STRIP_ROWS
 from hw.packer import patch_write
 
 
@@ -19,11 +22,13 @@ class Operands(wiring.Component):
     patch : In(patch_write)
     issue : In(issue_shape)
     channel : In(1)
-        Column c takes byte c of the line in lane 0 (CHANNEL) instead of all lane 0's byte.
+        Column c takes byte c of a line (CHANNEL) instead of all columns their lane's byte.
+    delay : In(4)
+        Rows that a line takes from one lane to the next, less 1, where config.strips.
     offset : In(signed 8)
         Subtracted from ``acts``, not from ``channel_acts``; narrow multipliers ignore it and add
         128 to both.
-    acts : Out(array of L operands), channel_acts : Out(array of C operands)
+    acts : Out(array of L operands), channel_acts : Out(array of channel_lanes x C operands)
     part : Out(C int8)
         The issued group's C bytes of the line (MAX), ``part_latency(config)`` cycles later.
 
@@ -37,9 +42,16 @@ class Operands(wiring.Component):
         shape = operand_shape(config)
         super().__init__({
             "patch": In(patch_write(config)), "issue": In(issue_shape(config)), "channel": In(1),
-            "offset": In(signed(8)), "acts": Out(data.ArrayLayout(shape, config.L)),
-            "channel_acts": Out(data.ArrayLayout(shape, config.C)),
+            "delay": In(range(STRIP_ROWS)), "offset": In(signed(8)),
+            "acts": Out(data.ArrayLayout(shape, config.L)),
+            "channel_acts": Out(data.ArrayLayout(data.ArrayLayout(shape, config.C),
+                                                 self.channel_lanes(config))),
             "part": Out(data.ArrayLayout(signed(8), config.C))})
+
+    @staticmethod
+    def channel_lanes(config: CoreConfig) -> int:
+        """Lanes that take part in CHANNEL."""
+        return config.L if config.strips else 1
 
     @staticmethod
     def latency(config: CoreConfig) -> int:
@@ -76,9 +88,32 @@ class Operands(wiring.Component):
                       for g in range(config.groups_per_line))
         stage = m.d.sync if config.pipelined else m.d.comb
         stage += self.part.as_value().eq(parts[part] if len(parts) > 1 else parts[0])
-        for c, byte in enumerate(self.part):
-            stage += self.channel_acts[c].eq(Cat(byte[:7], ~byte[7]) if config.narrow else byte)
+        lines = [self.part.as_value()]
+        if config.strips:
+            lines += self._delays(m)
+        for acts, taken in zip(self.channel_acts, lines, strict=True):
+            for c in range(config.C):
+                byte = taken.word_select(c, 8)
+                stage += acts[c].eq(Cat(byte[:7], ~byte[7]) if config.narrow else byte.as_signed())
         return m
+
+    def _delays(self, m):
+        """The part as the lanes behind lane 0 see it: each ``delay + 1`` rows after the one before.
+
+        Every row goes into the first ring in the place of that which leaves it for the second ...
+        """
+        valid = delayed(m, self.issue.valid & self.channel, self.part_latency(self.config))
+        slot, line = Signal(range(STRIP_ROWS)), self.part.as_value()
+        with m.If(valid):
+            m.d.sync += slot.eq(Mux(slot >= self.delay, 0, slot + 1))
+        for n in range(self.channel_lanes(self.config) - 1):
+            ring = Memory(shape=len(line), depth=STRIP_ROWS, init=[])
+            m.submodules[f"ring{n}"] = ring
+            write, read = ring.write_port(), ring.read_port(domain="comb")
+            m.d.comb += [write.en.eq(valid), write.addr.eq(slot), write.data.eq(line),
+                         read.addr.eq(slot)]
+            line = read.data
+            yield line
 
     def _lane(self, m, lane, slots, select):
         """Pick the row's byte from the lane's part of the line, then subtract the offset."""

@@ -8,7 +8,7 @@ from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import descriptor_shape
 from hw.layout import Opcode
 from hw.ports import line_address_bits
-from hw.walk import GroupWalk, PixelWalk
+from hw.walk import PassWalk, is_strip, turns
 
 
 def segment_shape(config: CoreConfig) -> data.StructLayout:
@@ -23,7 +23,10 @@ def segment_shape(config: CoreConfig) -> data.StructLayout:
 
 
 class SegmentGenerator(wiring.Component):
-    """Walks pixels, groups (where the patch is refetched), kernel rows and segments.
+    """Walks passes (pixels, where their patch serves all groups), kernel rows and segments.
+
+    In a strip a segment is a column: its rows come before the next column, and only a row's first
+    window begins with ``d.segments`` of them; later ones add ``d.strip``.
 
     Members
     -------
@@ -46,39 +49,40 @@ class SegmentGenerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        m.submodules.pixels = pixels = PixelWalk(config, self.index)
-        m.submodules.groups = groups = GroupWalk(config, self.index)
-        per_channel = Signal()
+        m.submodules.passes = passes = PassWalk(config, self.index)
+        per_channel, strip = Signal(), is_strip(config, d)
         m.d.comb += [
-            pixels.d.eq(d), groups.d.eq(d),
-            pixels.start.eq(self.start), groups.start.eq(self.start),
+            passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~per_channel & ~d.chunked),
             per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
         ]
         ky, segment, active, advance = Signal(8), Signal(8), Signal(), Signal()
-        last_segment, last_ky, refetch = Signal(), Signal(), Signal()
+        last_segment, last_ky = Signal(), Signal()
+        step_segment, step_ky, fresh = Signal(), Signal(), Signal()
+        count = Mux(strip & ~fresh, d.strip, d.segments) if config.strips else d.segments
         m.d.comb += [
-            last_segment.eq(segment + 1 == d.segments), last_ky.eq(ky + 1 == d.kernel_h),
-            refetch.eq((per_channel | d.chunked) & ~groups.last),
-            groups.step.eq(advance & last_segment & last_ky & (per_channel | d.chunked)),
-            pixels.step.eq(advance & last_segment & last_ky & ~refetch),
+            last_segment.eq(segment + 1 == count), last_ky.eq(ky + 1 == d.kernel_h),
+            step_segment.eq(advance & (last_ky | ~strip)),
+            step_ky.eq(advance & (last_segment | strip)),
+            passes.step.eq(advance & last_segment & last_ky),
         ]
-        with m.If(advance):
+        with m.If(step_segment):
             m.d.sync += segment.eq(Mux(last_segment, 0, segment + 1))
-            with m.If(last_segment):
-                m.d.sync += ky.eq(Mux(last_ky, 0, ky + 1))
-            with m.If(pixels.step & pixels.last):
-                m.d.sync += active.eq(0)
+        with m.If(step_ky):
+            m.d.sync += ky.eq(Mux(last_ky, 0, ky + 1))
+        with m.If(passes.step):
+            m.d.sync += [active.eq(~passes.last), fresh.eq(passes.wrap)]
         with m.If(self.start):
-            m.d.sync += [active.eq(~pixels.empty & ~groups.empty), segment.eq(0), ky.eq(0)]
-        x, y, row = self._windows(m, pixels)
-        across, down = self._within(m, advance, last_segment, last_ky)
+            m.d.sync += [active.eq(~passes.empty), segment.eq(0), ky.eq(0), fresh.eq(1)]
+        x, y, row = self._windows(m, passes)
+        ends = Mux(strip, passes.next_pixel & passes.wrap, last_segment)
+        across, down = self._within(m, (step_segment, step_ky), ends, last_ky)
 
         # The position in row and column first, then the address (in one cycle if not pipelined).
         half, half_row = Signal(segment_shape(self.config)), Signal(len(self.o.p.addr))
         half_valid, move = Signal(), Signal()
         channel = Signal.like(half_row)
         with m.If(per_channel):
-            line = groups.g >> log2(self.config.groups_per_line)
+            line = passes.g >> log2(self.config.groups_per_line)
             m.d.comb += channel.eq(line << log2(self.config.V))
         found = [
             half_row.eq(row + down), half.addr.eq(channel), half.col.eq(x + across),
@@ -101,34 +105,37 @@ class SegmentGenerator(wiring.Component):
                 m.d.sync += half_valid.eq(0)
         return m
 
-    def _windows(self, m, pixels):
+    def _windows(self, m, passes):
         """Byte column, row and byte address of the first row of the current pixel's window."""
         d, config = self.d, self.config
         x, y = Signal(signed(17)), Signal(signed(config.dim_bits + 1))
         row = Signal(len(self.o.p.addr))
-        first_x, x_step, wrapped_x = d.x_start, d.x_step, d.x_start
-        if config.P == 2:
-            x_step = Mux(d.split, d.x_step, d.x_step << 1)
-            wrapped_x = d.x_start + Mux(pixels.second, d.x_step, 0)
-            if self.index:
-                first_x = d.x_start + Mux(d.split, 0, d.x_step)
+        by_row, by_pixel = turns(config, d)
+        first_x, first_y, first_row = d.x_start, d.y_start, d.in_start
+        if self.index:
+            first_x = d.x_start + Mux(by_pixel, d.x_step, 0)
+            first_y = d.y_start + Mux(by_row, d.stride_h, 0)
+            first_row = d.in_start + Mux(by_row, d.y_step, 0)
         with m.If(self.start):
-            m.d.sync += [x.eq(first_x), y.eq(d.y_start), row.eq(d.in_start)]
-        with m.Elif(pixels.step):
-            m.d.sync += x.eq(Mux(pixels.wrap, wrapped_x, x + x_step))
-            with m.If(pixels.wrap):
-                m.d.sync += [y.eq(y + d.stride_h), row.eq(row + d.y_step)]
+            m.d.sync += [x.eq(first_x), y.eq(first_y), row.eq(first_row)]
+        with m.Elif(passes.next_pixel):
+            wrapped = d.x_start + Mux(passes.second, d.x_step, 0)
+            m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + (d.x_step << by_pixel)))
+            with m.If(passes.wrap & ~passes.again):
+                m.d.sync += [y.eq(y + (d.stride_h << by_row)), row.eq(row + (d.y_step << by_row))]
         return x, y, row
 
-    def _within(self, m, advance, last_segment, last_ky):
-        """Bytes from the window's start: to the current segment, to the current kernel row."""
+    def _within(self, m, steps, last_segment, last_ky):
+        """Bytes from the window's start to the current segment and to the current kernel row.
+
+        In a strip, where columns follow each other, from the row's first window to the segment.
+        """
         across, down = Signal(16), Signal(len(self.o.p.addr))
-        with m.If(advance):
-            m.d.sync += across.eq(across + self.d.segment_pitch)
-            with m.If(last_segment):
-                m.d.sync += [across.eq(0), down.eq(down + self.d.row_bytes)]
-                with m.If(last_ky):
-                    m.d.sync += down.eq(0)
+        step_segment, step_ky = steps
+        with m.If(step_segment):
+            m.d.sync += across.eq(Mux(last_segment, 0, across + self.d.segment_pitch))
+        with m.If(step_ky):
+            m.d.sync += down.eq(Mux(last_ky, 0, down + self.d.row_bytes))
         with m.If(self.start):
             m.d.sync += [across.eq(0), down.eq(0)]
         return across, down

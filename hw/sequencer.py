@@ -24,7 +24,7 @@ class State(enum.Enum, shape=4):
     FETCH = 2
     CHECK = 3
     LAUNCH = 4
-    SETTLE = 5    # the units' idle follows launch by a cycle
+    SETTLE = 5    # the units' idle follows launch after config.settle_cycles
     WORK = 6
     COUNT = 7
     FLUSH = 8
@@ -79,7 +79,8 @@ class Sequencer(wiring.Component):
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
             counters.restart.eq((state == State.IDLE) & self.start),
             counters.running.eq(self.busy & ~self.clear), counters.launch.eq(self.launch),
-            counters.working.eq(state == State.WORK), counters.issued.eq(self.issued),
+            counters.working.eq((state == State.SETTLE) | (state == State.WORK)),
+            counters.issued.eq(self.issued),
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles), self.launch.eq(state == State.LAUNCH),
             counters.select.eq(word), self.w.valid.eq(state == State.COUNT),
@@ -89,7 +90,7 @@ class Sequencer(wiring.Component):
         m.d.comb += self.d.eq(fetch.d)
 
         failure = Signal(8)
-        flush = Signal(range(FLUSH_CYCLES))
+        flush, settle = Signal(range(FLUSH_CYCLES)), Signal(range(config.settle_cycles))
         with m.Switch(state):
             with m.Case(State.IDLE):
                 with m.If(self.start):
@@ -109,9 +110,11 @@ class Sequencer(wiring.Component):
                 with m.If(self.d.op == Opcode.END):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]
             with m.Case(State.LAUNCH):
-                m.d.sync += state.eq(State.SETTLE)
+                m.d.sync += [state.eq(State.SETTLE), settle.eq(0)]
             with m.Case(State.SETTLE):
-                m.d.sync += state.eq(State.WORK)
+                m.d.sync += settle.eq(settle + 1)
+                with m.If(settle == config.settle_cycles - 1):
+                    m.d.sync += state.eq(State.WORK)
             with m.Case(State.WORK):
                 with m.If(self.units_idle):
                     m.d.sync += state.eq(State.COUNT)

@@ -14,6 +14,7 @@ from hw.drain import Drain
 from hw.layout import Opcode
 from hw.ports import read_latency
 from sim.golden import mbqm
+from tb import patch_model
 from tb.bench import parameters
 
 LIMIT = 4000   # cycles of the longest wait
@@ -41,14 +42,8 @@ def descriptor(config: CoreConfig, fields: dict) -> int:
 
 def passes(config: CoreConfig, index: int, d: dict) -> list[tuple[int, int]]:
     """Line offset and group of every pass of a cluster, in order."""
-    pixels = [(x, y) for y in range(d["out_h"]) for x in range(d["out_w"])]
-    groups = list(range(d["groups"]))
-    if config.P == 2 and d["split"]:
-        groups = groups[index::2]
-    elif config.P == 2:
-        pixels = pixels[index::2]
     return [(y * d["out_row"] + x * d["out_pitch"] + g // config.groups_per_line, g)
-            for x, y in pixels for g in groups]
+            for x, y, g in patch_model.passes(d, config, index)]
 
 
 class Model:
@@ -188,8 +183,9 @@ def random_descriptor(config: CoreConfig, rng: random.Random, op: int, add: int)
     tensor = width * height * pitch
     assert 4 * tensor <= config.act_lines
     uniform = rng.randint(0, 1)
+    strip = rng.randint(0, 3) if op == Opcode.CHANNEL and config.strips else 0
     return {
-        "op": op, "add": add, "table_first": rng.randint(0, 1), "uniform": uniform,
+        "op": op, "strip": strip, "add": add, "table_first": rng.randint(0, 1), "uniform": uniform,
         "split": rng.randint(0, 1), "out_w": width, "out_h": height, "groups": groups,
         "out_pitch": pitch, "out_row": width * pitch, "out_base": rng.randint(0, tensor),
         "a_base": rng.randint(0, tensor), "res_base": rng.randint(0, tensor),
@@ -328,7 +324,7 @@ async def walk_visits_every_output_once(dut):
     await start(dut)
     assert dut.walk__finished.value == 1
     for trial in range(40):
-        d = random_descriptor(config, rng, Opcode.CONV, 0)
+        d = random_descriptor(config, rng, rng.choice([Opcode.CONV, Opcode.CHANNEL]), 0)
         if config.P == 2 and not d["split"] and rng.random() < 0.5:
             d |= {"out_w": 1, "out_h": 1}       # a cluster without pixels
         dut.walk__d.value, dut.walk__start.value = descriptor(config, d), 1

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from itertools import product
+from itertools import pairwise, product
 
 import cocotb
 
@@ -10,12 +10,12 @@ from hw.issue import issue_shape
 from hw.layout import Opcode
 from hw.packer import patch_write
 from tb.drive import Part, configs, descriptor, start
-from tb.patch_model import groups, pixels
+from tb.patch_model import groups, passes, pixels
 
 LAYERS = 24
 LIMIT = 10_000
 LONGEST = 64  # cycles that the drain may take
-SIDES = product(range(1, 6), range(1, 4), (0, 1))
+SIDES = product(range(1, 6), range(1, 4), (0, 1), (0, 1))
 
 
 async def together(dut, kind: str, body, both: bool = True):
@@ -34,12 +34,15 @@ async def pixel_walk_visits_every_pixel_once(dut):
     sizes = list(SIDES)
 
     async def body(part, config, index):
-        for out_w, out_h, split in sizes:
+        for out_w, out_h, split, strip in sizes:
             if config.P == 2 and not split and out_w == 1 and out_h > 1:
                 continue  # refused by the sequencer
-            d = {"out_w": out_w, "out_h": out_h, "split": split}
-            todo = pixels(d, config, index)
-            part.set(d=descriptor(config, d), start=1, step=0)
+            d = {"out_w": out_w, "out_h": out_h, "split": split, "strip": strip & config.strips}
+            todo = [(x, y, 0) for x, y in pixels(d, config, index)]
+            if d["strip"]:       # every row twice
+                rows = dict.fromkeys(y for _, y, _ in todo)
+                todo = [(x, y, again) for y in rows for again in (1, 0) for x in range(out_w)]
+            part.set(d=descriptor(config, d), start=1, step=0, again=0)
             await part.edge()
             part.set(start=0)
             await part.settled()
@@ -48,11 +51,11 @@ async def pixel_walk_visits_every_pixel_once(dut):
             for here, after in zip(todo, (todo + [None])[1:], strict=True):
                 while True:
                     step = random.random() < 0.7
-                    part.set(step=step)
+                    part.set(step=step, again=here[2])
                     await part.settled()
-                    assert bool(part.get("last")) == (after is None), (d, here)
+                    assert bool(part.get("last")) == (here[:2] == todo[-1][:2]), (d, here)
                     if after:
-                        wrap = after[1] != here[1]
+                        wrap = after[1:] != here[1:]
                         assert bool(part.get("wrap")) == wrap, (d, here)
                         assert not wrap or part.get("second") == after[0], (d, here)
                     await part.edge()
@@ -145,8 +148,13 @@ class IssueBench:
         part.set(clear=0, start=0, patch=0, taken=0)
 
     def layer(self, calm: bool = False) -> tuple[dict, list[tuple[int, bool]]]:
-        """A random descriptor and the rows and last flags of one patch's buffers."""
+        """A random descriptor and the rows and last flags of one patch's buffers.
+
+        In a strip that is the patch of a window which is not its row's first.
+        """
         config = self.config
+        if config.strips and random.random() < 0.3:
+            return self.strip(calm)
         op = random.choice([Opcode.CONV, Opcode.CONV, Opcode.CHANNEL, Opcode.MAX])
         chunked = random.random() < 0.3
         full = config.patch_lines * (1 if op != Opcode.CONV else config.rows_per_line)
@@ -165,26 +173,40 @@ class IssueBench:
                 "out_w": out_w, "out_h": out_h, "hold": int(hold), "w_base": base,
                 "group_rows": group_rows}, buffers
 
+    def strip(self, calm: bool) -> tuple[dict, list[tuple[int, bool]]]:
+        """The same for a strip."""
+        config, kernel_h = self.config, random.randint(3 if calm else 1, 4)
+        segments, count = random.randint(1, 4), random.randint(1, 5)
+        fresh = random.randint(1, min(3, segments))
+        return {"op": int(Opcode.CHANNEL), "groups": count, "split": random.getrandbits(1),
+                "out_w": random.randint(2, 4), "out_h": random.randint(1, 3), "strip": fresh,
+                "segments": segments, "kernel_h": kernel_h, "group_rows": kernel_h,
+                "w_base": random.randrange(config.weight_rows - count * kernel_h),
+                }, [(fresh * kernel_h, True)]
+
     def expected(self, d: dict, buffers) -> tuple[list, list]:
         """Patches in the order of the feeder; rows in the order of the lanes."""
-        refetch = d["chunked"] or d["op"] != Opcode.CONV
+        refetch = d.get("chunked") or d["op"] != Opcode.CONV
         fills, rows, buffer, count = [], [], self.buffer, self.config.patch_buffers
-        for _ in pixels(d, self.config, self.index):
-            mine = groups(d, self.config, self.index)
-            for g in mine:
-                if refetch or g == mine[0]:
-                    fills += buffers
-                base = d["w_base"] + (0 if d["hold"] else g * d["group_rows"])
-                done, total = 0, sum(n for n, _ in buffers)
-                for n, _ in buffers:
-                    for row in range(n):
-                        rows.append({
-                            "row": row, "weight": base + (0 if d["hold"] else done),
-                            "first": done == 0, "last": done == total - 1, "buffer": buffer,
-                            "part": g % self.config.groups_per_line})
-                        done += 1
-                    if refetch or g == mine[-1]:
-                        buffer = (buffer + 1) % count
+        mine, still = groups(d, self.config, self.index), d.get("hold", 0)
+        for x, _, g in passes(d, self.config, self.index):
+            patch, warm = buffers, 0
+            if d.get("strip"):
+                patch = buffers if x else [(d["segments"] * d["kernel_h"], True)]
+                warm = patch[0][0] - d["kernel_h"]     # rows of columns that came before
+            if refetch or g == mine[0]:
+                fills += patch
+            base = d["w_base"] + (0 if still else g * d["group_rows"])
+            done, total = 0, sum(n for n, _ in patch)
+            for n, _ in patch:
+                for row in range(n):
+                    rows.append({
+                        "row": row, "weight": base + (0 if still else max(0, done - warm)),
+                        "first": done <= warm, "last": done == total - 1, "buffer": buffer,
+                        "part": g % self.config.groups_per_line})
+                    done += 1
+                if refetch or g == mine[-1]:
+                    buffer = (buffer + 1) % count
         return fills, rows
 
     async def begin(self, d: dict, spacing: int):
@@ -274,9 +296,11 @@ async def issue_leaves_no_bubble_between_passes(dut):
                 stalls += bool(passes) and kinds[1]
                 cycles += bool(passes)
                 assert cycles < LIMIT
-            ends = sum(row["last"] for row in rows)
             assert stalls == 0, f"{stalls} bubbles: {d}, {buffers}"
-            assert cycles == len(rows) + max(0, spacing - shortest) * max(0, ends - 1)
+            starts = [n for n, row in enumerate(rows) if n == 0 or rows[n - 1]["last"]]
+            lengths = [b - a for a, b in pairwise([*starts, len(rows)])]
+            waits = sum(max(0, spacing - length) for length in lengths[1:])
+            assert cycles == len(rows) + waits
             bench.buffer = patches.buffer
     await together(dut, "issue", body)
 

@@ -59,7 +59,7 @@ class Bench:
                       "issued": rng.getrandbits(self.config.P)}
             ready = rng.random() < 0.5
             part.set(**events, progress=rng.getrandbits(1), w__ready=ready,
-                     units_idle=work == 0 if since != 0 else 1)
+                     units_idle=work == 0 or 0 <= since < self.config.settle_cycles)
             if what:
                 part.set(**{what: cycle == fail_at})
             self.port.drive()
@@ -69,16 +69,16 @@ class Bench:
                 key = part.get("w__addr"), part.get("w__word")
                 assert key not in outcome.writes
                 outcome.writes[key] = part.get("w__data")
-            if since >= 1:             # settled: this cycle counts
+            settled = since >= self.config.settle_cycles
+            if since >= 0:             # launched: this cycle counts
                 counts = [counts[0] + events["feed_stall"], counts[1] + events["drain_stall"],
                           counts[2] + events["issued"].bit_count()]
-                if work == 0:
+                if settled and work == 0:
                     outcome.counts.append((counts[0], counts[1], counts[2]))
                     since = -1
                 else:
-                    work -= 1
-            elif since == 0:
-                since = 1
+                    work -= settled
+            since += since >= 0 and not settled
             if part.get("launch"):
                 got = part.view("d", self.shape)
                 outcome.launched.append({name: got[name] for name, _ in self.shape})

@@ -43,12 +43,36 @@ class Filled:
 def pixels(d: dict, config: CoreConfig, index: int) -> list[tuple[int, int]]:
     """Output pixels (x, y) of a cluster in order."""
     every = [(x, y) for y in range(d["out_h"]) for x in range(d["out_w"])]
-    return every if d["split"] else every[index::config.P]
+    if d["split"]:
+        return every
+    if d.get("strip"):
+        return [(x, y) for x, y in every if y % config.P == index]
+    return every[index::config.P]
 
 
 def groups(d: dict, config: CoreConfig, index: int) -> list[int]:
     """Column groups of a cluster in order."""
     return list(range(d["groups"]))[index::config.P] if d["split"] else list(range(d["groups"]))
+
+
+def passes(d: dict, config: CoreConfig, index: int) -> list[tuple[int, int, int]]:
+    """Pixel and group (x, y, g) of every pass of a cluster in order."""
+    mine, found = groups(d, config, index), pixels(d, config, index)
+    if not d.get("strip"):
+        return [(x, y, g) for x, y in found for g in mine]
+    rows = dict.fromkeys(y for _, y in found)
+    return [(x, y, g) for y in rows for g in mine for x in range(d["out_w"])]
+
+
+def window(d: dict, x: int) -> list[tuple[int, int]]:
+    """Kernel row and first byte column of every segment of pixel x's patch."""
+    numbers, rows = range(d["segments"]), range(d["kernel_h"])
+    if not d.get("strip"):
+        return [(ky, d["x_start"] + x * d["x_step"] + s * d["segment_pitch"])
+                for ky in rows for s in numbers]
+    fresh = numbers if x == 0 else numbers[-d["strip"]:]
+    return [(ky, d["x_start"] + (x * d["strip"] + s) * d["segment_pitch"])
+            for s in fresh for ky in rows]
 
 
 def per_channel(d: dict) -> bool:
@@ -58,16 +82,12 @@ def per_channel(d: dict) -> bool:
 
 def walk(d: dict, config: CoreConfig, index: int):
     """Yield pixel and byte shift of every patch: one a pixel, or one a pixel and group."""
-    for x, y in pixels(d, config, index):
-        mine = groups(d, config, index)
-        if not mine:
-            continue
+    mine = groups(d, config, index)
+    for x, y, g in passes(d, config, index):
         if per_channel(d):
-            for g in mine:
-                yield x, y, g // config.groups_per_line * config.V
-        else:
-            for _ in mine if d["chunked"] else [0]:
-                yield x, y, 0
+            yield x, y, g // config.groups_per_line * config.V
+        elif d["chunked"] or g == mine[0]:
+            yield x, y, 0
 
 
 def patches(d: dict, config: CoreConfig, index: int, memory: bytes) -> list[bytes]:
@@ -75,14 +95,12 @@ def patches(d: dict, config: CoreConfig, index: int, memory: bytes) -> list[byte
     found = []
     for x, y, shift in walk(d, config, index):
         patch = bytearray()
-        for ky in range(d["kernel_h"]):
+        for ky, column in window(d, x):
             row = d["y_start"] + y * d["stride_h"] + ky
             address = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"]
-            for s in range(d["segments"]):
-                column = d["x_start"] + x * d["x_step"] + s * d["segment_pitch"]
-                for c in range(column, column + d["segment_bytes"]):
-                    real = 0 <= c < d["row_bytes"] and 0 <= row < d["in_h"]
-                    patch.append(memory[address + c + shift] if real else d["fill"] & 255)
+            for c in range(column, column + d["segment_bytes"]):
+                real = 0 <= c < d["row_bytes"] and 0 <= row < d["in_h"]
+                patch.append(memory[address + c + shift] if real else d["fill"] & 255)
         found.append(bytes(patch))
     return found
 
@@ -102,15 +120,12 @@ def segments(d: dict, config: CoreConfig, index: int) -> list[Segment]:
     """Kernel rows of all patches; addresses modulo twice the memory."""
     found = []
     for x, y, shift in walk(d, config, index):
-        for ky in range(d["kernel_h"]):
+        pieces = window(d, x)
+        for number, (ky, column) in enumerate(pieces):
             row = d["y_start"] + y * d["stride_h"] + ky
             address = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"] + shift
-            for s in range(d["segments"]):
-                column = d["x_start"] + x * d["x_step"] + s * d["segment_pitch"]
-                found.append(Segment(
-                    (address + column) % (2 << config.byte_addr_bits), column,
-                    0 <= row < d["in_h"],
-                    (ky, s) == (d["kernel_h"] - 1, d["segments"] - 1)))
+            found.append(Segment((address + column) % (2 << config.byte_addr_bits), column,
+                                 0 <= row < d["in_h"], number == len(pieces) - 1))
     return found
 
 
@@ -146,12 +161,13 @@ def commands(d: dict, config: CoreConfig, found: list[Segment]) -> list[Command]
     return result
 
 
-KINDS = ("dense", "ragged", "chunked", "channel", "dense", "max", "chunked", "conv")
+KINDS = ("dense", "ragged", "chunked", "channel", "strip", "max", "chunked", "conv")
 
 
 def random_layer(random: Random, config: CoreConfig, kind: str | None = None) -> dict:
     """A descriptor whose feeder part is like what the compiler makes, and the corners around it."""
     kind = kind or random.choice(KINDS)
+    kind = "channel" if kind == "strip" and not config.strips else kind
     while True:
         d = _draw(random, config, kind)
         size = d["kernel_h"] * d["segments"] * d["segment_bytes"]
@@ -171,7 +187,7 @@ def _draw(random: Random, config: CoreConfig, kind: str) -> dict:
     count = random.randint(1, 5)
     split = random.random() < 0.4
     chunked = kind == "chunked" or (kind in ("channel", "max") and random.random() < 0.2)
-    lanes = kind in ("channel", "max")
+    lanes = kind in ("channel", "max", "strip")
     if lanes:
         pixel = align_up(count * config.C, v)
     elif kind == "dense":
@@ -195,10 +211,13 @@ def _draw(random: Random, config: CoreConfig, kind: str) -> dict:
     if kind == "dense":
         base += a * random.randrange(v // a)  # rows start anywhere in a line
         in_h += kernel_h
-    op = {"channel": Opcode.CHANNEL, "max": Opcode.MAX}.get(kind, Opcode.CONV)
+    op = {"channel": Opcode.CHANNEL, "strip": Opcode.CHANNEL, "max": Opcode.MAX}.get(
+        kind, Opcode.CONV)
+    strip = random.randint(1, min(3, kernel_w)) if kind == "strip" else 0
     return {
         "op": int(op), "split": int(split), "chunked": int(chunked), "groups": count,
         "fill": random.randint(-128, 127), "in_start": base - top * row, "kernel_h": kernel_h,
         "row_bytes": row, "segment_bytes": size, "y_step": stride_h * row, "segments": number,
-        "x_start": -left * pixel, "x_step": stride_w * pixel, "segment_pitch": pitch,
+        "x_start": -left * pixel,
+        "x_step": 0 if strip else stride_w * pixel, "strip": strip, "segment_pitch": pitch,
         "in_h": in_h, "out_w": out_w, "out_h": out_h, "y_start": -top, "stride_h": stride_h}

@@ -7,7 +7,7 @@ import numpy as np
 
 from gen.image import Program, pack_input, unpack_tensor
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
-from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, decode, encode
+from hw.layout import DESCRIPTOR_WORDS, MAGIC, STRIP_ROWS, Opcode, Space, decode, encode
 
 COUNTER_FILL = 0xA5  # what the model writes where the core writes counters
 
@@ -105,18 +105,30 @@ class Machine:
         for g in range(d["groups"]):
             patches, read = self._patches(d, g // config.groups_per_line * config.V)
             count = patches.shape[1] // config.V
-            assert d["segment_bytes"] == config.V and (d["hold"] or d["group_rows"] == count)
+            assert d["segment_bytes"] == config.V
             assert d["chunked"] or count <= config.patch_lines, "patch exceeds its buffer"
             first = g % config.groups_per_line * config.C
             values = patches.reshape(len(patches), count, config.V)[..., first:first + config.C]
-            if d["hold"]:
-                weights = np.repeat(self._weights(d["w_base"], 1), count, axis=0)
-            else:
-                weights = self._weights(d["w_base"] + g * count, count)
-            assert not weights[:, 1:].any(), "other lanes' weights must be zero"
-            total.append((self._operands(d, values) * weights[None, :, 0]).sum(axis=1))
+            taps = self._taps(d, g, count)
+            total.append((self._operands(d, values) * taps[None]).sum(axis=1))
             reads.append(read)
         self._drain(d, np.stack(total, axis=1), np.concatenate(reads))
+
+    def _taps(self, d, g, count):
+        """Weights [count, C] of the lines of a group's window."""
+        if d["hold"]:
+            weights = np.repeat(self._weights(d["w_base"], 1), count, axis=0)
+        else:
+            weights = self._weights(d["w_base"] + g * d["group_rows"], d["group_rows"])
+        used = d["segments"] if d["strip"] else 1
+        assert not weights[:, used:].any(), "other lanes' weights must be zero"
+        if not d["strip"]:
+            assert len(weights) == count
+            return weights[:, 0]
+        rows, cols = d["kernel_h"], d["segments"]
+        assert (len(weights), cols <= self.config.L, d["x_step"]) == (rows, True, 0), "strip"
+        assert self.config.strips and rows <= STRIP_ROWS and not (d["hold"] or d["chunked"])
+        return weights[:, cols - 1::-1][:, :cols].reshape(count, -1)   # the last lane sees first
 
     def _max(self, d):
         config = self.config
@@ -151,7 +163,8 @@ class Machine:
         self._check_split(d)
         y, x, ky, s, b = np.ix_(*map(np.arange, (d["out_h"], d["out_w"], d["kernel_h"],
                                                  d["segments"], d["segment_bytes"])))
-        column = d["x_start"] + x * d["x_step"] + s * d["segment_pitch"] + b
+        x_step = d["strip"] * d["segment_pitch"] if d["strip"] else d["x_step"]
+        column = d["x_start"] + x * x_step + s * d["segment_pitch"] + b
         row = d["y_start"] + y * d["stride_h"] + ky
         inside = (column >= 0) & (column < d["row_bytes"]) & (row >= 0) & (row < d["in_h"])
         address = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"] + column + shift

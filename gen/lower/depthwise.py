@@ -5,10 +5,10 @@ import numpy as np
 from gen.lower.arith import activation_range
 from gen.lower.channels import channel_params, operand_offset
 from gen.lower.pool import geometry
-from gen.lower.steps import Step, Storage
+from gen.lower.steps import Step, Storage, choose_turns
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig
-from hw.layout import Opcode
+from hw.layout import DESCRIPTOR, STRIP_ROWS, Opcode
 from models.graph import Graph, Op
 
 
@@ -35,24 +35,41 @@ def lower_depthwise(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     out_h, out_w, _ = pixel_shape(y.shape)
     pad_y, pad_x = op.padding[0][0], op.padding[1][0]
     kernel = weights.reshape(rows * cols, count).T          # [channels, taps]
+    strip = op.stride[1] if out_w > 1 and slides(op, (rows, cols), config) else 0
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     fields = geometry(op, seen, config, (rows, cols), out_h, out_w) | {
         "x_start": -pad_x * seen.pixel_bytes, "y_start": -pad_y, "in_h": seen.height,
         "fill": x.zero_point, "zero_point": y.zero_point, "low": low, "high": high,
-        "out_row": out_w * (seen.pixel_bytes // config.V), "group_rows": rows * cols}
+        "out_row": out_w * (seen.pixel_bytes // config.V),
+        "group_rows": rows if strip else rows * cols}
     params = channel_params(graph, op, kernel, operand_offset(x.zero_point, config, channel=True),
                             config)
+    if strip:
+        fields |= {"strip": strip, "x_step": 0,
+                   "split": choose_turns(config, out_h, len(params))}
     return (Step(op=Opcode.CHANNEL, fields=fields, groups=len(params),
-                 weights=_rows(kernel, config), params=params, source=source, output=output,
-                 in_offset=-pad_y * seen.row_bytes),)
+                 weights=_rows(weights[0], config, bool(strip)), params=params, source=source,
+                 output=output, in_offset=-pad_y * seen.row_bytes),)
 
 
-def _rows(kernel: np.ndarray, config: CoreConfig) -> np.ndarray:
-    """Weight rows of lane 0, a tap each: uint8 [groups, taps * L * C]."""
-    count, taps = kernel.shape
+def slides(op: Op, kernel: tuple[int, int], config: CoreConfig) -> bool:
+    """Whether the windows of a row can share columns, a lane to each column of the window."""
+    rows, cols = kernel
+    fresh = min(cols, (1 << DESCRIPTOR["strip"].width) - 1)
+    lines = rows * cols
+    return (config.strips and cols <= config.L and rows <= STRIP_ROWS and op.stride[1] <= fresh
+            and lines <= config.patch_lines)
+
+
+def _rows(kernel: np.ndarray, config: CoreConfig, strip: bool) -> np.ndarray:
+    """Weight rows uint8 [groups, rows * L * C] of a kernel [y, x, channels].
+
+    A tap each, in lane 0; in a strip a kernel row each, its last column in lane 0.
+    """
+    rows, cols, count = kernel.shape
     groups = -(-count // config.C)
-    wide = np.zeros((groups * config.C, taps), np.int8)
-    wide[:count] = kernel
-    lanes = np.zeros((groups, taps, config.L, config.C), np.int8)
-    lanes[:, :, 0] = wide.reshape(groups, config.C, taps).transpose(0, 2, 1)
-    return lanes.view(np.uint8).reshape(groups, -1)
+    taps = kernel[:, ::-1] if strip else kernel.reshape(rows * cols, 1, count)
+    lanes = np.zeros((len(taps), config.L, groups * config.C), np.int8)
+    lanes[:, :taps.shape[1], :count] = taps
+    grouped = lanes.reshape(len(taps), config.L, groups, config.C).transpose(2, 0, 1, 3)
+    return np.ascontiguousarray(grouped).view(np.uint8).reshape(groups, -1)

@@ -202,3 +202,10 @@ def choose_split(config: CoreConfig, width: int, height: int, groups: int) -> in
         return 0 if config.P == 1 else 1
     pixels = width * height
     return int(pixels * -(-groups // config.P) < -(-pixels // config.P) * groups)
+
+
+def choose_turns(config: CoreConfig, height: int, groups: int) -> int:
+    """How two clusters share strips: 0 rows, 1 groups, whichever leaves fewer strips."""
+    if config.P == 1:
+        return 0
+    return int(height * -(-groups // config.P) < -(-height // config.P) * groups)
