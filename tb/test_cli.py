@@ -143,7 +143,9 @@ def test_simulate_refuses_inputs_of_another_kind(capsys, tmp_path, array, word):
     assert "x.npy" in error and word in error
 
 
-@pytest.mark.parametrize("content", (b"", b"no array", b"\x93NUMPY\x01\x00"))
+@pytest.mark.parametrize("content", (
+    b"", b"no array", b"\x93NUMPY\x01\x00", b"PK\x03\x04" + bytes(60),
+    b"\x93NUMPY\x01\x00\x28\x00{'descr': '|i1', 'shape': (((,           \n"))
 def test_simulate_refuses_files_that_are_no_arrays(capsys, tmp_path, content):
     path = tmp_path / "x.npy"
     path.write_bytes(content)
