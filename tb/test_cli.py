@@ -112,11 +112,39 @@ def test_compile_refuses_a_model_that_does_not_fit(capsys, tmp_path, mlperf):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_must_be_a_folder(capsys, tmp_path):
+@pytest.mark.parametrize("command", (["compile", MODEL], ["generate"], ["build"]))
+def test_output_must_be_a_folder(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("gen.targets.resolve", lambda *_: pytest.fail("work before the refusal"))
     path = tmp_path / "file"
     path.write_text("x")
-    assert "file" in refused(capsys, "compile", MODEL, "--target", "up5k", "-o", path)
+    for output in (path, path / "below" / "it"):
+        assert "file" in refused(capsys, *command, "--target", "up5k", "-o", output)
     assert path.read_text() == "x"
+
+
+@pytest.mark.parametrize("option", ("--json", "--trace"))
+def test_output_must_be_a_file_that_can_be_written(capsys, tmp_path, monkeypatch, option):
+    monkeypatch.setattr("models.tflite_reader.load", lambda _: pytest.fail("work before it"))
+    path = tmp_path / "file"
+    path.write_text("x")
+    for output in (tmp_path, path / "below", "/dev/null"):
+        assert ";" in refused(capsys, *SIMULATE, IMAGES, option, output)
+    assert not Path("/dev/null").is_file() and list(tmp_path.iterdir()) == [path]
+
+
+def test_compile_writes_all_files_or_none(capsys, tmp_path):
+    (tmp_path / "report.json").mkdir()
+    assert "report.json" in refused(capsys, "compile", MODEL, "--target", "up5k", "-o", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_full_disk_is_one_line(capsys, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    error = refused(capsys, "compile", MODEL, "--target", "up5k", "-o", tmp_path)
+    assert "No space left" in error and "None" not in error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_generate_writes_a_configuration_that_resolves_to_itself(capsys, tmp_path):
