@@ -26,17 +26,17 @@ class Parser(argparse.ArgumentParser):
 
 def _console(stderr: bool = False):
     from rich.console import Console
-    console = Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 140
     return console
 
 
 def _progress():
-    """Spinner, what is being done, and for how long; on stderr, silent in a pipe."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    """What is being done, how far and for how long; on stderr, silent in a pipe."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     console = _console(stderr=True)
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"),
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(),
                     TextColumn("{task.fields[count]}"), TimeElapsedColumn(), console=console,
                     transient=True, disable=not console.is_terminal)
 

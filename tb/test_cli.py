@@ -147,6 +147,12 @@ def test_full_disk_is_one_line(capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_are_printed_as_they_are(capsys, tmp_path):
+    path = tmp_path / "a[bold]b[red].tflite"
+    path.write_bytes(Path(MODEL).read_bytes())
+    assert path.stem in run(capsys, "check", path)[1]
+
+
 def test_generate_writes_a_configuration_that_resolves_to_itself(capsys, tmp_path):
     code, _, _ = run(capsys, "generate", "--target", "up5k", "--set", "weight_rows=256", "-o",
                      tmp_path / "a" / "b")
