@@ -26,17 +26,17 @@ class Parser(argparse.ArgumentParser):
 
 def _console(stderr: bool = False):
     from rich.console import Console
-    console = Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 140
     return console
 
 
 def _progress():
-    """Spinner, what is being done, and for how long; on stderr, silent in a pipe."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    """What is being done, how far and for how long; on stderr, silent in a pipe."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     console = _console(stderr=True)
-    return Progress(SpinnerColumn(), TextColumn("{task.description}"),
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(),
                     TextColumn("{task.fields[count]}"), TimeElapsedColumn(), console=console,
                     transient=True, disable=not console.is_terminal)
 
@@ -54,12 +54,6 @@ def _target(arguments, fit_model=None):
 def _load(path):
     from models.tflite_reader import load
     return load(path)
-
-
-def _require_folder(path: Path) -> None:
-    """Refuse an output folder that is something else, before the work."""
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(20, "must be a folder, not a file; give another -o", str(path))
 
 
 def check(arguments) -> int:
@@ -88,14 +82,14 @@ def compile_(arguments) -> int:
     import json
 
     from gen.compile import compile_model
-    from gen.image import save
-    from gen.paths import write_files
+    from gen.image import to_bytes
+    from gen.paths import require_folder, write_files
     from gen.report import markdown, summarize
-    _require_folder(arguments.output)
+    require_folder(arguments.output)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit)
     write_files(arguments.output, {
-        "report.md": markdown(program), "report.json": json.dumps(summarize(program), indent=2)})
-    save(program, arguments.output / "program.bin")
+        "program.bin": to_bytes(program), "report.md": markdown(program),
+        "report.json": json.dumps(summarize(program), indent=2)})
     print(f"{arguments.output}: program.bin, report.md, report.json")
     return FINE
 
@@ -109,10 +103,10 @@ def generate(arguments) -> int:
     output: Path | None = arguments.output
     if output is None:
         return arguments.parser.error("the following arguments are required: -o/--output")
-    from gen.paths import write_files
+    from gen.paths import require_folder, write_files
     from gen.registers import registers
     from gen.targets import to_toml
-    _require_folder(output)
+    require_folder(output)
     target = _target(arguments, arguments.fit)
     from gen.verilog import emit
     with _progress() as progress:
@@ -127,7 +121,9 @@ def generate(arguments) -> int:
 def simulate(arguments) -> int:
     """Run inputs through the Verilated core and compare every tensor with the golden model."""
     from gen.compile import compile_model
-    from gen.paths import whole_file
+    from gen.paths import require_file, whole_file
+    for path in filter(None, (arguments.json, arguments.trace)):
+        require_file(path)
     graph = _load(arguments.model)
     target = _target(arguments)
     program = compile_model(graph, target, fit=arguments.fit)
@@ -160,9 +156,9 @@ def simulate(arguments) -> int:
 
 def build(arguments) -> int:
     """Synthesise, place and route a core."""
-    from gen.paths import write_files
+    from gen.paths import require_folder, write_files
     from gen.pnr import build as run
-    _require_folder(arguments.output)
+    require_folder(arguments.output)
     target = _target(arguments, arguments.fit)
     with _progress() as progress:
         task = progress.add_task("", total=None, count="")
@@ -253,7 +249,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, ModelError) as error:
         message, code = str(error), BAD_INPUT
     except OSError as error:
-        message, code = f"{error.filename}: {error.strerror}", BAD_INPUT
+        message, code = (f"{error.filename or 'output'} must be readable or writable, not "
+                         f"{error.strerror!r}; check the path"), BAD_INPUT
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except RuntimeError as error:  # a tool, the simulated core or place and route

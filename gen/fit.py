@@ -61,7 +61,7 @@ def fit_memories(target: Target, graph: Graph) -> Target:
             if isinstance(found, Target):
                 return found
             tried.append(found)
-    raise FitError(f"{graph.name} does not fit {target.device} with any memory depths: with its "
+    raise FitError(f"{graph.name} does not fit {target.name} with any memory depths: with its "
                    f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 

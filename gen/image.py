@@ -1,7 +1,6 @@
 """Program images: what is written to the core's memories, and what lies where afterwards."""
 
 import json
-import os
 import struct
 import zlib
 from dataclasses import asdict, dataclass
@@ -159,21 +158,15 @@ def unpack_tensor(place: Placement, data: bytes) -> np.ndarray:
     return pixels[:, :place.channels].reshape(place.shape).copy()
 
 
-def save(program: Program, path) -> None:
-    """Write a program to one file; an interrupted write leaves none."""
+def to_bytes(program: Program) -> bytes:
+    """The contents of a program's file."""
     values = asdict(program)
     values["sections"] = [[s.space, s.offset, len(s.data)] for s in program.sections]
     text = json.dumps(values, separators=(",", ":")).encode()
     body = text + b"".join(section.data for section in program.sections)
     head = (PROGRAM_VERSION, program.config_hash)
     crc = zlib.crc32(body, zlib.crc32(struct.pack("<3I", *head, len(text))))
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(HEAD.pack(MAGIC, *head, crc, len(text)) + body)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    return HEAD.pack(MAGIC, *head, crc, len(text)) + body
 
 
 def load(path) -> Program:

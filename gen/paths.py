@@ -3,8 +3,10 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from hw.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,9 +27,37 @@ def work_folder(kind: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+def require_folder(path: Path) -> None:
+    """Refuse, before any work, an output folder that cannot be made or written.
+
+    Raises
+    ------
+    ConfigError
+        It or the nearest folder above it is something else or closed to writing.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ConfigError(f"output must be in a folder that can be written, not in "
+                          f"{str(there)!r}; give another path")
+
+
+def require_file(path: Path) -> None:
+    """Refuse, before any work, an output file that cannot be made or replaced.
+
+    Raises
+    ------
+    ConfigError
+        It is a folder or a device, or its folder cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"output must be a file, not {str(path)!r}; give another path")
+    require_folder(path.parent)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a name beside ``path`` to write to; the file takes its place if all went well."""
+    require_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -37,9 +67,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Write text files into a folder, made if need be; each is whole or as it was."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        with whole_file(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files into a folder, made if need be; they take their places once all are written."""
+    with ExitStack() as stack:
+        for name, content in files.items():
+            partial = stack.enter_context(whole_file(folder / name))
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)

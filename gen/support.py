@@ -74,8 +74,8 @@ def _check_op(graph, op, config):
         raise ModelError(f"{op.name} must be the last operator (it runs on the host), not in the "
                          f"middle; remove it or cut the network there")
     if op.kind in ("QUANTIZE", "DEQUANTIZE"):
-        raise ModelError(f"{op.name} must stand at an end of the network, not in the middle; "
-                         f"quantize the whole network with one set of scales")
+        raise ModelError(f"{op.name} must stand at an end of the network and keep the real values, "
+                         f"not requantize them; quantize the whole network with one set of scales")
     if op.kind not in CORE + FREE:
         raise ModelError(f"{op.name} kind must be one of {', '.join(CORE + FREE)}, not "
                          f"{op.kind!r}, which is not supported yet; replace the operator")

@@ -1,5 +1,6 @@
 """Targets: a device, what it holds, and the core that is built for it."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -81,6 +82,7 @@ CHOICES = {
     "multiplier": ", ".join(MULTIPLIERS), "mac_dsps": "even, 0..P*L*C",
     "memory": ", ".join(MEMORIES),
 }
+NUMBER = re.compile(r"\d{1,4}([./]\d{1,4})?")  # Fraction also takes 1e999999999, for hours
 BASE = "base"  # the one key of a target's TOML file that is no field of CoreConfig
 
 
@@ -146,7 +148,7 @@ def _read(target):
                           f"{target!r}; {_closest(target, PRESETS, 'check the path')}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"target must be readable TOML, not {path.name!r} ({reason}); "
                           f"correct the file") from None
@@ -175,6 +177,8 @@ def _value(name, value):
             raise wrong
         return value
     if kind is int and isinstance(value, float):
+        raise wrong
+    if kind is Fraction and isinstance(value, str) and not NUMBER.fullmatch(value):
         raise wrong
     try:
         return kind(value)

@@ -23,8 +23,6 @@ class Feeder(wiring.Component):
     free : In(patch_buffers), taken : Out(patch_buffers)
         Patch buffers that may be filled; that are being filled from now on.
     patch : Out(patch_write)
-    port_stall : Out(1)
-        A line is wanted, but another client has the port.
 
     Behaviour
     ---------
@@ -37,7 +35,7 @@ class Feeder(wiring.Component):
             "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
             "r": Out(read_client(config)), "free": In(config.patch_buffers),
             "taken": Out(config.patch_buffers),
-            "patch": Out(patch_write(config)), "port_stall": Out(1)})
+            "patch": Out(patch_write(config))})
 
     def elaborate(self, platform):
         m = Module()
@@ -51,7 +49,6 @@ class Feeder(wiring.Component):
             self.taken.eq(words.taken),
             self.r.valid.eq(words.valid & words.read), self.r.addr.eq(words.addr),
             words.go.eq(~words.read | self.r.ready),
-            self.port_stall.eq(self.r.valid & ~self.r.ready),
             packer.fill.eq(self.d.fill), packer.clear.eq(self.clear),
             packer.by_line.eq((self.d.op == Opcode.CHANNEL) | (self.d.op == Opcode.MAX)),
             self.patch.eq(packer.o),

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gen.compile import compile_model
-from gen.image import save
+from gen.image import to_bytes
 from gen.paths import build_folder, write_files
 from gen.targets import resolve
 from gen.verilog import emit
@@ -81,11 +81,10 @@ def demo(console: Console) -> int:
                   TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("compiling models/fashion/fashion.tflite", total=1)
         program = compile_model(graph, target)
-        output.mkdir(parents=True, exist_ok=True)
-        save(program, output / "program.bin")
         progress.update(task, completed=1)
         task = progress.add_task(f"generating Verilog for {TARGET}", total=1)
-        write_files(output, {"systolith.v": emit(target.config)})
+        write_files(output, {"program.bin": to_bytes(program),
+                             "systolith.v": emit(target.config)})
         progress.update(task, completed=1)
         task = progress.add_task("simulating", total=IMAGES)
         result = simulate(

@@ -1,6 +1,7 @@
 """Simulate a network on generated Verilog and check every tensor: what the command line runs."""
 
 import json
+import tokenize
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from sim.run import STALLS, Inference, Session
 from sim.verilated import build
 
 BATCH = 16  # inputs whose golden tensors are in memory together
+# What numpy raises on a damaged .npy file.
+DAMAGE = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
 
 
 @dataclass(kw_only=True)
@@ -107,17 +110,15 @@ def load_expected(path: Path, graph: Graph, count: int) -> np.ndarray:
 def load_array(path: Path, what: str, shape: tuple[int, ...]) -> np.ndarray:
     """Read an int8 array of shape [N, *shape], N at least 1."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
     except OSError as error:
         raise ModelError(f"{path}: {what} must be a readable .npy file, not "
                          f"{error.strerror or 'a damaged one'!r}; check the path") from None
-    except (ValueError, EOFError) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:80]
         raise ModelError(f"{path.name}: {what} must be a .npy file, not {reason!r}; "
                          f"write it with numpy.save") from None
-    if not isinstance(array, np.ndarray):
-        raise ModelError(f"{path.name}: {what} must be a .npy file, not an archive; "
-                         f"write it with numpy.save")
     wanted = ", ".join(map(str, ("N", *shape)))
     if array.dtype != np.int8:
         raise ModelError(f"{path.name}: {what} must be int8, not {array.dtype}; quantize it with "

@@ -1,6 +1,7 @@
 """What a simulation prints: a row per layer, the class scores, and a summary."""
 
 from rich.table import Table
+from rich.text import Text
 
 from sim.run import STALLS
 from sim.simulate import Simulation, mean_stalls
@@ -48,7 +49,7 @@ def score_table(result: Simulation) -> Table | None:
     for number, row in enumerate(scores[:MOST_INPUTS]):
         best = int(row.argmax())
         table.add_row(str(number), str(best),
-                      *(f"[bold]{value:.3f}[/]" if i == best else f"{value:.3f}"
+                      *(Text(f"{value:.3f}", style="bold" if i == best else "")
                         for i, value in enumerate(row)))
     return table
 

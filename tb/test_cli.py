@@ -112,11 +112,45 @@ def test_compile_refuses_a_model_that_does_not_fit(capsys, tmp_path, mlperf):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_must_be_a_folder(capsys, tmp_path):
+@pytest.mark.parametrize("command", (["compile", MODEL], ["generate"], ["build"]))
+def test_output_must_be_a_folder(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("gen.targets.resolve", lambda *_: pytest.fail("work before the refusal"))
     path = tmp_path / "file"
     path.write_text("x")
-    assert "file" in refused(capsys, "compile", MODEL, "--target", "up5k", "-o", path)
+    for output in (path, path / "below" / "it"):
+        assert "file" in refused(capsys, *command, "--target", "up5k", "-o", output)
     assert path.read_text() == "x"
+
+
+@pytest.mark.parametrize("option", ("--json", "--trace"))
+def test_output_must_be_a_file_that_can_be_written(capsys, tmp_path, monkeypatch, option):
+    monkeypatch.setattr("models.tflite_reader.load", lambda _: pytest.fail("work before it"))
+    path = tmp_path / "file"
+    path.write_text("x")
+    for output in (tmp_path, path / "below", "/dev/null"):
+        assert ";" in refused(capsys, *SIMULATE, IMAGES, option, output)
+    assert not Path("/dev/null").is_file() and list(tmp_path.iterdir()) == [path]
+
+
+def test_compile_writes_all_files_or_none(capsys, tmp_path):
+    (tmp_path / "report.json").mkdir()
+    assert "report.json" in refused(capsys, "compile", MODEL, "--target", "up5k", "-o", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_full_disk_is_one_line(capsys, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    error = refused(capsys, "compile", MODEL, "--target", "up5k", "-o", tmp_path)
+    assert "No space left" in error and "None" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_printed_as_they_are(capsys, tmp_path):
+    path = tmp_path / "a[bold]b[red].tflite"
+    path.write_bytes(Path(MODEL).read_bytes())
+    assert path.stem in run(capsys, "check", path)[1]
 
 
 def test_generate_writes_a_configuration_that_resolves_to_itself(capsys, tmp_path):
@@ -143,7 +177,9 @@ def test_simulate_refuses_inputs_of_another_kind(capsys, tmp_path, array, word):
     assert "x.npy" in error and word in error
 
 
-@pytest.mark.parametrize("content", (b"", b"no array", b"\x93NUMPY\x01\x00"))
+@pytest.mark.parametrize("content", (
+    b"", b"no array", b"\x93NUMPY\x01\x00", b"PK\x03\x04" + bytes(60),
+    b"\x93NUMPY\x01\x00\x28\x00{'descr': '|i1', 'shape': (((,           \n"))
 def test_simulate_refuses_files_that_are_no_arrays(capsys, tmp_path, content):
     path = tmp_path / "x.npy"
     path.write_bytes(content)

@@ -57,6 +57,7 @@ def test_written_toml_resolves_to_the_same_target(name, tmp_path):
     ("up5k", ["P=two"], r"P must be an integer \(1 or 2\), not 'two'"),
     ("up5k", ["P=2"], "must be .*; "),
     ("up5k", ["Q=1/0"], "Q must be a number or fraction"),
+    ("up5k", ["Q=1e999999999"], "Q must be a number or fraction"),
     ("up5k", ["act_width=4"], "act_width must be one of 8, not 4"),
     ("up5k", ["weight_rows=1.5"], "weight_rows must be an integer"),
     ("up5k", ["memory=dram"], "memory must be one of plain"),
@@ -71,7 +72,10 @@ def test_wrong_names_and_values_are_one_line(target, overrides, match):
     ("P = [1]", "P must be an integer"), ("P = true", "P must be an integer"),
     ("P = 1.0", "P must be an integer"), ("multiplier = 3", "multiplier must be text"),
     ("base = 3", "base must be one of"), ('base = "up5"', "did you mean 'up5k'"),
-    ("P = = 1", "target must be readable TOML"), ("lanes = 2", "parameter must be one of"),
+    ("P = = 1", "target must be readable TOML"),
+    (f"P = {'9' * 5000}", "target must be readable TOML"),
+    ("P = " + "[" * 5000, "target must be readable TOML"),
+    ("lanes = 2", "parameter must be one of"),
 ])
 def test_wrong_toml_is_one_line(text, match, tmp_path):
     path = tmp_path / "bad.toml"
