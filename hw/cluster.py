@@ -71,8 +71,8 @@ class Cluster(wiring.Component):
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
             issue.spacing.eq(Mux(d.add, longest, Drain.cycles(config))),
             operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
-            operands.offset.eq(d.offset), operands.delay.eq(d.kernel_h - 1),
-            operands.channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
+            operands.offset.eq(d.offset), operands.start.eq(begin),
+            operands.delay.eq(d.kernel_h - 1),
             drain.d.eq(d), drain.start.eq(self.start), drain.clear.eq(self.clear),
             drain.params.eq(self.params), self.param_addr.eq(drain.param_addr),
             drain.t_en.eq(self.t_en), drain.t_addr.eq(self.t_addr), drain.t_data.eq(self.t_data),
@@ -81,6 +81,8 @@ class Cluster(wiring.Component):
             self.drain_stall.eq(issue.drain_stall),
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),
         ]
+        stage = m.d.sync if config.pipelined else m.d.comb
+        stage += operands.channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX))
         self._array(m, issue.o, operands, drain)
         self._maximum(m, issue.o, operands, drain)
         return m
@@ -94,19 +96,14 @@ class Cluster(wiring.Component):
         ahead = latency - config.ram_latency              # weights are read this much later
         for lane in range(config.L):
             m.d.comb += self.weight_addrs[lane].eq(delayed(m, issued.weights[lane], ahead))
-        per_channel = self.d.op == Opcode.CHANNEL
         for pair in range(config.C // 2):
             columns = ColumnPair(config, self._dsps(pair))
             m.submodules[f"columns{pair}"] = columns
             for lane in range(config.L):
                 m.d.comb += [columns.weights0[lane].eq(self.weights[lane][2 * pair]),
                              columns.weights1[lane].eq(self.weights[lane][2 * pair + 1])]
-                for column, acts in enumerate((columns.acts0, columns.acts1)):
-                    act = operands.acts[lane]
-                    if lane < Operands.channel_lanes(config):
-                        by_channel = operands.channel_acts[lane][2 * pair + column]
-                        act = Mux(per_channel, by_channel, act)
-                    m.d.comb += acts[lane].eq(act)
+                m.d.comb += [columns.acts0[lane].eq(operands.acts[lane][2 * pair]),
+                             columns.acts1[lane].eq(operands.acts[lane][2 * pair + 1])]
             m.d.comb += [columns.valid.eq(valid), columns.first.eq(first),
                          drain.psums[2 * pair].eq(columns.psum0),
                          drain.psums[2 * pair + 1].eq(columns.psum1)]

@@ -50,9 +50,10 @@ class Feeder(wiring.Component):
             self.r.valid.eq(words.valid & words.read), self.r.addr.eq(words.addr),
             words.go.eq(~words.read | self.r.ready),
             packer.fill.eq(self.d.fill), packer.clear.eq(self.clear),
-            packer.by_line.eq((self.d.op == Opcode.CHANNEL) | (self.d.op == Opcode.MAX)),
             self.patch.eq(packer.o),
         ]
+        stage = m.d.sync if self.config.pipelined else m.d.comb
+        stage += packer.by_line.eq((self.d.op == Opcode.CHANNEL) | (self.d.op == Opcode.MAX))
         # The command meets its line when that comes back.
         valid, word = words.valid & words.go, words.o
         for stage in range(read_latency(self.config)):

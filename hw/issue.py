@@ -63,48 +63,44 @@ class Issue(wiring.Component):
         used, full, chunk_last = Signal(count), Signal(count), Signal(count)
         rows = Array(Signal(row_bits(config), name=f"rows{b}") for b in range(count))
         single = Signal(count)                   # a buffer has one row only
-        per_channel, refetch = Signal(), Signal()
-        m.d.comb += [
-            per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
-            refetch.eq(per_channel | d.chunked),
-            passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
-        ]
-        # One pass after the other.
+        refetch = Signal()
+        m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used)]
+        stage = m.d.sync if config.pipelined else m.d.comb
+        stage += refetch.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX) | d.chunked)
+        # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (
             Signal(), Signal(), Signal(), Signal(), Signal())
+        wait, held = Signal(len(self.spacing)), Signal()
+        is_last, rows_now = Signal(), Signal(row_bits(config))
+        releases = refetch | passes.last_group
         following = Signal.like(buffer)          # the buffer that the next pass reads
-        wait = Signal(len(self.spacing))
-        is_last = Signal()
-        warming = self._warming(m, begin, following, issue)
         m.d.comb += [
-            is_last.eq(chunk_last.bit_select(buffer, 1)),
-            issue.eq(active & ~(lanes[0].last & is_last & (wait != 0))),
+            following.eq(buffer + (active & releases)),
+            issue.eq(active & ~(lanes[0].last & is_last & held)),
             buffer_end.eq(issue & lanes[0].last),
             pass_end.eq(buffer_end & is_last),
-            release.eq(buffer_end & (refetch | passes.last_group)),
+            release.eq(buffer_end & releases),
+            begin.eq(~self.clear & (~active | buffer_end)
+                     & (full.bit_select(following, 1) | (active & ~releases))),
             passes.step.eq(pass_end),
             self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
             self.error_patch.eq(buffer_end & ~is_last & ~refetch),
         ]
-        m.d.comb += [
-            following.eq(buffer + release),
-            begin.eq(~self.clear & Mux(
-                active, buffer_end & (~release | full.bit_select(following, 1)),
-                full.bit_select(buffer, 1))),
-        ]
         with m.If(begin):
-            m.d.sync += active.eq(1)
+            m.d.sync += [active.eq(1), is_last.eq(chunk_last.bit_select(following, 1)),
+                         rows_now.eq(rows[following])]
         with m.Elif(buffer_end):
             m.d.sync += active.eq(0)
+        warming = self._warming(m, begin, following, issue)
         with m.If(buffer_end):
             m.d.sync += [buffer.eq(following), first.eq(is_last)]
         with m.Elif(issue & ~warming):
             m.d.sync += first.eq(0)
         with m.If(pass_end):
-            m.d.sync += wait.eq(self.spacing - 1)
-        with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
+            m.d.sync += [wait.eq(self.spacing - 1), held.eq(self.spacing != 1)]
+        with m.Elif(held):
+            m.d.sync += [wait.eq(wait - 1), held.eq(wait != 1)]
 
         # Buffers.
         released, committed = Signal(count), Signal(count)
@@ -118,7 +114,7 @@ class Issue(wiring.Component):
                              single[b].eq(self.patch.rows == 1)]
         self._weights(m, lanes, passes, buffer_end, pass_end)
         for lane in lanes:
-            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows[buffer]),
+            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows_now),
                          lane.single.eq(single.bit_select(following, 1)),
                          lane.step.eq(issue), lane.hold.eq(d.hold | warming)]
         m.d.comb += [
@@ -131,7 +127,7 @@ class Issue(wiring.Component):
             m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1),
-                         wait.eq(0)]
+                         held.eq(0)]
         return m
 
     def _warming(self, m, begin, following, issue):

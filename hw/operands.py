@@ -23,12 +23,14 @@ class Operands(wiring.Component):
     issue : In(issue_shape)
     channel : In(1)
         Column c takes byte c of a line (CHANNEL) instead of all columns their lane's byte.
-    delay : In(4)
-        Rows that a line takes from one lane to the next, less 1, where config.strips.
+    start : In(1), delay : In(4)
+        A layer begins; rows that a line takes from one lane to the next, less 1, where
+        config.strips.
     offset : In(signed 8)
-        Subtracted from ``acts``, not from ``channel_acts``; narrow multipliers ignore it and add
-        128 to both.
-    acts : Out(array of L operands), channel_acts : Out(array of channel_lanes x C operands)
+        Subtracted from the bytes of lanes, not from those of channels; narrow multipliers ignore
+        it and add 128 to both.
+    acts : Out(array of L x C operands)
+        For every PE. Lanes from ``channel_lanes(config)`` on do not take part in CHANNEL.
     part : Out(C int8)
         The issued group's C bytes of the line (MAX), ``part_latency(config)`` cycles later.
 
@@ -39,13 +41,11 @@ class Operands(wiring.Component):
 
     def __init__(self, config: CoreConfig):
         self.config = config
-        shape = operand_shape(config)
+        columns = data.ArrayLayout(operand_shape(config), config.C)
         super().__init__({
             "patch": In(patch_write(config)), "issue": In(issue_shape(config)), "channel": In(1),
-            "delay": In(range(STRIP_ROWS)), "offset": In(signed(8)),
-            "acts": Out(data.ArrayLayout(shape, config.L)),
-            "channel_acts": Out(data.ArrayLayout(data.ArrayLayout(shape, config.C),
-                                                 self.channel_lanes(config))),
+            "start": In(1), "delay": In(range(STRIP_ROWS)), "offset": In(signed(8)),
+            "acts": Out(data.ArrayLayout(columns, config.L)),
             "part": Out(data.ArrayLayout(signed(8), config.C))})
 
     @staticmethod
@@ -69,7 +69,7 @@ class Operands(wiring.Component):
         per_line, lane_bits = config.rows_per_line, log2(config.rows_per_line)
         select, part = self._delay(m, Cat(row[:lane_bits] for row in self.issue.rows),
                                    self.issue.part)
-        line = Signal(data.ArrayLayout(8, config.V))
+        line, slots = Signal(data.ArrayLayout(8, config.V)), []
         for lane in range(config.L):
             ram = Ram1R1W(config.memory, 8 * per_line, config.patch_depth)
             m.submodules[f"patch{lane}"] = ram
@@ -83,7 +83,7 @@ class Operands(wiring.Component):
             ]
             for r in range(per_line):
                 m.d.comb += line[lane + config.L * r].eq(ram.r_data.word_select(r, 8))
-            self._lane(m, lane, ram.r_data, select.word_select(lane, lane_bits) if lane_bits else 0)
+            slots.append(ram.r_data)
         parts = Array(Cat(line[config.C * g + c] for c in range(config.C))
                       for g in range(config.groups_per_line))
         stage = m.d.sync if config.pipelined else m.d.comb
@@ -91,11 +91,21 @@ class Operands(wiring.Component):
         lines = [self.part.as_value()]
         if config.strips:
             lines += self._delays(m)
-        for acts, taken in zip(self.channel_acts, lines, strict=True):
+        for lane, acts in enumerate(self.acts):
+            byte = Signal(signed(8), name=f"byte{lane}")
+            chosen = select.word_select(lane, lane_bits) if lane_bits else 0
+            stage += byte.eq(slots[lane].word_select(chosen, 8))
             for c in range(config.C):
-                byte = taken.word_select(c, 8)
-                stage += acts[c].eq(Cat(byte[:7], ~byte[7]) if config.narrow else byte.as_signed())
+                act = self._operand(byte, self.offset)
+                if lane < len(lines):
+                    of_channel = lines[lane].word_select(c, 8).as_signed()
+                    act = Mux(self.channel, self._operand(of_channel, 0), act)
+                stage += acts[c].eq(act)
         return m
+
+    def _operand(self, byte, offset):
+        """What a multiplier takes for a byte."""
+        return Cat(byte[:7], ~byte[7]) if self.config.narrow else byte - offset
 
     def _delays(self, m):
         """The part as the lanes behind lane 0 see it: each ``delay + 1`` rows after the one before.
@@ -104,8 +114,10 @@ class Operands(wiring.Component):
         """
         valid = delayed(m, self.issue.valid & self.channel, self.part_latency(self.config))
         slot, line = Signal(range(STRIP_ROWS)), self.part.as_value()
-        with m.If(valid):
-            m.d.sync += slot.eq(Mux(slot >= self.delay, 0, slot + 1))
+        with m.If(self.start):
+            m.d.sync += slot.eq(0)
+        with m.Elif(valid):
+            m.d.sync += slot.eq(Mux(slot == self.delay, 0, slot + 1))
         for n in range(self.channel_lanes(self.config) - 1):
             ring = Memory(shape=len(line), depth=STRIP_ROWS, init=[])
             m.submodules[f"ring{n}"] = ring
@@ -114,16 +126,6 @@ class Operands(wiring.Component):
                          read.addr.eq(slot)]
             line = read.data
             yield line
-
-    def _lane(self, m, lane, slots, select):
-        """Pick the row's byte from the lane's part of the line, then subtract the offset."""
-        byte = Signal(signed(8), name=f"byte{lane}")
-        stage = m.d.sync if self.config.pipelined else m.d.comb
-        stage += byte.eq(slots.word_select(select, 8))
-        if self.config.narrow:
-            stage += self.acts[lane].eq(Cat(byte[:7], ~byte[7]))
-        else:
-            stage += self.acts[lane].eq(byte - self.offset)
 
     def _delay(self, m, *values):
         """The values, as late as the patch lines that are being read for them."""

@@ -78,22 +78,21 @@ class Packer(wiring.Component):
             m.d.comb += merged[byte].eq(Mux(behind, kept[byte], aligned[byte]))
             with m.If(merge_valid):
                 m.d.sync += kept[byte].eq(Mux(behind & ~merge.write, kept[byte], aligned[byte]))
-        self._write(m, merge, merge_valid, merged)
+        # Rows of the last line; it is full where the patch goes on in the next buffer.
+        last_rows = Signal(range(config.rows_per_line + 1))
+        full = (word.end == 0) | ~word.last
+        m.d.sync += last_rows.eq(Mux(full, config.rows_per_line,
+                                     (word.end + config.L - 1) >> log2(config.L)))
+        self._write(m, merge, merge_valid, merged, last_rows)
         return m
 
-    def _write(self, m, merge, merge_valid, merged):
+    def _write(self, m, merge, merge_valid, merged, last_rows):
         """Register the finished line with its address and, at a commit, the number of rows."""
         config = self.config
         per_line = config.rows_per_line
         line, buffer = Signal(config.patch_addr_bits), Signal(config.buffer_bits)
-        lines, rows = Signal(row_bits(config)), Signal(row_bits(config))
-        partial, full = Signal(bits_for(config.V) + 1), Signal()
-        m.d.comb += [
-            full.eq((merge.end == 0) | ~merge.last),   # else the patch goes on in the next buffer
-            lines.eq(Mux(full | self.by_line, line + 1, line)),
-            partial.eq(Mux(full, 0, merge.end + config.L - 1)),
-            rows.eq(Mux(self.by_line, lines, lines * per_line + (partial >> log2(config.L)))),
-        ]
+        rows = Signal(row_bits(config))
+        m.d.comb += rows.eq(Mux(self.by_line, line + 1, line * per_line + last_rows))
         write = merge_valid & merge.write & ~self.clear
         m.d.sync += [
             self.o.valid.eq(write), self.o.addr.eq(Cat(line, buffer)), self.o.line.eq(merged),

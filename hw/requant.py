@@ -59,8 +59,8 @@ class Requantizer(wiring.Component):
     def latency(config: CoreConfig) -> int:
         """Cycles from i_valid to o_valid."""
         beat_cycles = config.beat_cycles
-        return (requant_scale.latency(beat_cycles) + Shifter.latency(beat_cycles)
-                + Clamp.LATENCY)
+        return (config.pipelined + requant_scale.latency(beat_cycles)
+                + Shifter.latency(beat_cycles) + Clamp.LATENCY)
 
     def elaborate(self, platform):
         """Scale, shift, clamp, one after the other."""
@@ -71,8 +71,9 @@ class Requantizer(wiring.Component):
         m.submodules.scale = scale
         m.submodules.shifter = shifter = Shifter(beat_cycles)
         m.submodules.clamp = clamp = Clamp(beat_cycles)
+        stage = m.d.sync if self._config.pipelined else m.d.comb  # parameters come a long way
+        stage += [scale.i_valid.eq(self.i_valid), scale.i.eq(self.i)]
         m.d.comb += [
-            scale.i_valid.eq(self.i_valid), scale.i.eq(self.i),
             shifter.i_valid.eq(scale.o_valid), shifter.i.eq(scale.o),
             shifter.i_side.eq(scale.o_side),
             clamp.i_valid.eq(shifter.o_valid), clamp.i.eq(shifter.o),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import descriptor_shape
+from hw.elastic import Elastic
 from hw.layout import Opcode
 from hw.ports import line_address_bits
 from hw.walk import PassWalk, is_strip, turns
@@ -53,8 +54,9 @@ class SegmentGenerator(wiring.Component):
         per_channel, strip = Signal(), is_strip(config, d)
         m.d.comb += [
             passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~per_channel & ~d.chunked),
-            per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)),
         ]
+        stage = m.d.sync if config.pipelined else m.d.comb
+        stage += per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX))
         ky, segment, active, advance = Signal(8), Signal(8), Signal(), Signal()
         last_segment, last_ky = Signal(), Signal()
         step_segment, step_ky, fresh = Signal(), Signal(), Signal()
@@ -79,7 +81,7 @@ class SegmentGenerator(wiring.Component):
 
         # The position in row and column first, then the address (in one cycle if not pipelined).
         half, half_row = Signal(segment_shape(self.config)), Signal(len(self.o.p.addr))
-        half_valid, move = Signal(), Signal()
+        half_valid, move, summed = Signal(), Signal(), Signal(segment_shape(config))
         channel = Signal.like(half_row)
         with m.If(per_channel):
             line = passes.g >> log2(self.config.groups_per_line)
@@ -88,21 +90,25 @@ class SegmentGenerator(wiring.Component):
             half_row.eq(row + down), half.addr.eq(channel), half.col.eq(x + across),
             half.inside.eq((y + ky >= 0) & (y + ky < d.in_h)), half.last.eq(last_segment & last_ky),
         ]
-        m.d.comb += move.eq(~self.o.valid | self.o.ready)
+        m.d.comb += [summed.eq(half), summed.addr.eq(half_row + half.col + half.addr)]
         if self.config.pipelined:
-            m.d.comb += advance.eq(active & (~half_valid | move))
+            m.submodules.elastic = elastic = Elastic(segment_shape(config))
+            wiring.connect(m, elastic.o, wiring.flipped(self.o))
+            m.d.comb += [advance.eq(active & (~half_valid | move)), move.eq(elastic.i.ready),
+                         elastic.i.valid.eq(half_valid), elastic.i.payload.eq(summed),
+                         elastic.clear.eq(self.clear)]
             with m.If(advance):
                 m.d.sync += found
-            m.d.sync += half_valid.eq(advance | (half_valid & ~move))
+            m.d.sync += half_valid.eq((advance | (half_valid & ~move)) & ~self.clear)
         else:
-            m.d.comb += [advance.eq(active & move), half_valid.eq(active), *found]
-        with m.If(move):
-            m.d.sync += [self.o.valid.eq(half_valid), self.o.payload.eq(half),
-                         self.o.p.addr.eq(half_row + half.col + half.addr)]
+            m.d.comb += [advance.eq(active & move), half_valid.eq(active), *found,
+                         move.eq(~self.o.valid | self.o.ready)]
+            with m.If(move):
+                m.d.sync += [self.o.valid.eq(half_valid), self.o.payload.eq(summed)]
+            with m.If(self.clear):
+                m.d.sync += self.o.valid.eq(0)
         with m.If(self.clear):
-            m.d.sync += [active.eq(0), self.o.valid.eq(0)]
-            if self.config.pipelined:
-                m.d.sync += half_valid.eq(0)
+            m.d.sync += active.eq(0)
         return m
 
     def _windows(self, m, passes):

@@ -89,7 +89,8 @@ class Sequencer(wiring.Component):
         ]
         m.d.comb += self.d.eq(fetch.d)
 
-        failure = Signal(8)
+        failure, verdict = Signal(8), Signal(8)
+        m.d.sync += verdict.eq(first_error(config, self.d, fetch.oversize))  # of FETCH's last cycle
         flush, settle = Signal(range(FLUSH_CYCLES)), Signal(range(config.settle_cycles))
         with m.Switch(state):
             with m.Case(State.IDLE):
@@ -105,7 +106,7 @@ class Sequencer(wiring.Component):
                 with m.If(fetch.arrived):
                     m.d.sync += state.eq(State.CHECK)
             with m.Case(State.CHECK):
-                m.d.comb += failure.eq(first_error(config, self.d, fetch.oversize))
+                m.d.comb += failure.eq(verdict)
                 m.d.sync += state.eq(State.LAUNCH)
                 with m.If(self.d.op == Opcode.END):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]

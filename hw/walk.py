@@ -22,6 +22,11 @@ def is_strip(config: CoreConfig, d):
     return d.strip.any() if config.strips else Const(0)
 
 
+def reached(config: CoreConfig, position, end):
+    """Whether a walk is beyond its end; one cluster alone meets it exactly."""
+    return position == end if config.P == 1 else position >= end
+
+
 class PixelWalk(wiring.Component):
     """Output pixels of cluster ``index`` in row-major order.
 
@@ -49,27 +54,30 @@ class PixelWalk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        x, y = Signal(config.dim_bits), Signal(config.dim_bits)
-        beyond, below = Signal(config.dim_bits + 1), Signal(config.dim_bits + 1)
-        first_x, first_y = 0, 0
-        if config.P == 1:
-            m.d.comb += [beyond.eq(x + 1), self.wrap.eq(beyond == d.out_w),
-                         below.eq(y + 1), self.last.eq(self.wrap & (below == d.out_h))]
-        else:
-            by_row, by_pixel = turns(config, d)
-            first_x, first_y = by_pixel & self.index, by_row & self.index
-            m.d.comb += [
-                beyond.eq(Mux(by_pixel, x + 2, x + 1)), self.wrap.eq(beyond >= d.out_w),
-                below.eq(Mux(by_row, y + 2, y + 1)), self.last.eq(self.wrap & (below >= d.out_h)),
-                self.second.eq(by_pixel & (beyond != d.out_w)),
-                self.empty.eq((first_x >= d.out_w) | (first_y >= d.out_h)),
-            ]
+        by_row, by_pixel = turns(config, d)
+        step_x, step_y = by_pixel + 1, by_row + 1
+        first_x, first_y = by_pixel & self.index, by_row & self.index
+        x2, y2 = Signal(config.dim_bits + 2), Signal(config.dim_bits + 2)  # two steps ahead
+        bottom = Signal()
+        m.d.comb += [
+            self.last.eq(self.wrap & bottom),
+            self.empty.eq((first_x >= d.out_w) | (first_y >= d.out_h) if self.index else 0),
+        ]
+
+        def begin_row(x):
+            return [x2.eq(x + (step_x << 1)), self.wrap.eq(reached(config, x + step_x, d.out_w)),
+                    self.second.eq(by_pixel & (x + step_x != d.out_w))]
+
         with m.If(self.start):
-            m.d.sync += [x.eq(first_x), y.eq(first_y)]
+            m.d.sync += [*begin_row(first_x), y2.eq(first_y + (step_y << 1)),
+                         bottom.eq(reached(config, first_y + step_y, d.out_h))]
+        with m.Elif(self.step & self.wrap):
+            m.d.sync += begin_row(self.second)
+            with m.If(~self.again):
+                m.d.sync += [y2.eq(y2 + step_y), bottom.eq(reached(config, y2, d.out_h))]
         with m.Elif(self.step):
-            m.d.sync += x.eq(Mux(self.wrap, self.second, beyond))
-            with m.If(self.wrap & ~self.again):
-                m.d.sync += y.eq(below)
+            m.d.sync += [x2.eq(x2 + step_x), self.wrap.eq(reached(config, x2, d.out_w)),
+                         self.second.eq(by_pixel & (x2 != d.out_w))]
         return m
 
 
@@ -94,24 +102,17 @@ class GroupWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        beyond, first, stride = Signal(len(self.g) + 1), 0, 1
+        first, stride = 0, 1
         if self.config.P == 2:
-            first = Mux(self.d.split, self.index, 0)
-            stride = Mux(self.d.split, 2, 1)
+            first, stride = Mux(self.d.split, self.index, 0), Mux(self.d.split, 2, 1)
             m.d.comb += self.empty.eq(self.d.split & (self.index >= self.d.groups))
-        m.d.comb += beyond.eq(self.g + stride)
-        restart = self.start | (self.step & self.last)
-        with m.If(restart):
-            m.d.sync += self.g.eq(first)
+        g2 = Signal(len(self.g) + 2)                                       # two steps ahead
+        with m.If(self.start | (self.step & self.last)):
+            m.d.sync += [self.g.eq(first), g2.eq(first + (stride << 1)),
+                         self.last.eq(reached(self.config, first + stride, self.d.groups))]
         with m.Elif(self.step):
-            m.d.sync += self.g.eq(beyond)
-        if self.config.pipelined:            # found a step ahead: much hangs on it
-            with m.If(restart):
-                m.d.sync += self.last.eq(first + stride >= self.d.groups)
-            with m.Elif(self.step):
-                m.d.sync += self.last.eq(beyond + stride >= self.d.groups)
-        else:
-            m.d.comb += self.last.eq(beyond == self.d.groups)
+            m.d.sync += [self.g.eq(self.g + stride), g2.eq(g2 + stride),
+                         self.last.eq(reached(self.config, g2, self.d.groups))]
         return m
 
 

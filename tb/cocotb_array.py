@@ -53,7 +53,7 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
         shape, given = issue_shape(config), patch_write(config)
         lines, buffers = config.patch_lines, config.patch_buffers
         memory = [[byte() for _ in range(config.V)] for _ in range(lines * buffers)]
-        part.set(patch=0, issue=0, channel=0, offset=0)
+        part.set(patch=0, issue=0, channel=0, offset=0, start=0, delay=0)
         for address, line in enumerate(memory):
             part.set(patch=given.const({
                 "valid": 1, "addr": address, "line": array(line, 8)}).as_bits())
@@ -64,7 +64,11 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
         parts, acts = deque([None] * early), deque([None] * late)
         for offset in (-128, 127, 0, random.randint(-128, 127)):
             for channel in (0, 1):
-                part.set(offset=offset, channel=channel)
+                delay = random.choice([0, 1, 2, 15])
+                part.set(offset=offset, channel=channel, delay=delay, start=1)
+                await part.edge()
+                part.set(start=0)
+                issued = []           # what lane 0 took; the others take it later
                 for _ in range(CYCLES // 8):
                     buffer = random.randrange(buffers)
                     rows = lines * (1 if channel else config.rows_per_line)
@@ -76,18 +80,26 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
                     line = [byte() for _ in range(config.V)]
                     if other // lines == buffer:
                         other = None  # the packer never writes what the lanes read
+                    valid = random.random() < 0.8
                     part.set(
                         issue=shape.const({
-                            "valid": 1, "buffer": buffer, "part": group, "rows": each,
+                            "valid": valid, "buffer": buffer, "part": group, "rows": each,
                             "weights": [0] * config.L}).as_bits(),
                         patch=0 if other is None else given.const({
                             "valid": 1, "addr": other, "line": array(line, 8)}).as_bits())
                     taken = memory[buffer * lines + row][group * config.C:][:config.C] \
                         if channel else None
+                    if taken and valid:
+                        issued.append(taken)
+                    elif not valid:
+                        taken = None
                     parts.append(taken)
                     picked = [memory[buffer * lines + r // config.rows_per_line][
                         r % config.rows_per_line * config.L + lane] for lane, r in enumerate(each)]
-                    acts.append((offset, picked if not channel else None, taken))
+                    lanes = [issued[-1 - lane * (delay + 1)] for lane in
+                             range(Operands.channel_lanes(config))
+                             if lane * (delay + 1) < len(issued)] if taken else None
+                    acts.append((offset, picked if not channel else None, lanes))
                     if other is not None:
                         memory[other] = line
                     await part.settled()
@@ -106,16 +118,18 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
     def check(part, config, width, wanted, now):
         if wanted is None:
             return
-        offset, picked, taken = wanted
+        offset, picked, lanes = wanted
         assert offset == now, "the offset holds for a layer"
         signed = not config.narrow
         zero = -128 if config.narrow else offset
         if picked is not None:
-            found = elements(part.get("acts"), width, config.L, signed)
-            assert found == [x - zero for x in picked]
-        if taken is not None:
-            found = elements(part.get("channel_acts"), width, config.C, signed)
-            assert found == [x + 128 * config.narrow for x in taken], "CHANNEL has no offset"
+            found = elements(part.get("acts"), width, config.L * config.C, signed)
+            assert found == [x - zero for x in picked for _ in range(config.C)]
+        if lanes is not None:
+            found = elements(part.get("acts"), width, config.L * config.C, signed)
+            for lane, taken in enumerate(lanes):
+                acts = found[lane * config.C:][:config.C]
+                assert acts == [x + 128 * config.narrow for x in taken], "CHANNEL has no offset"
     await together(dut, "operands", body)
 
 

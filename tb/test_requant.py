@@ -52,7 +52,7 @@ def test_requant_without_dsps_is_the_same_for_every_multiplier(q, multipliers):
     assert "MULT18X18D" not in texts.pop()
 
 
-@pytest.mark.parametrize(("q", "cycles"), [(1, 13), ("1/2", 10), ("1/4", 16)])
+@pytest.mark.parametrize(("q", "cycles"), [(1, 14), ("1/2", 11), ("1/4", 17)])
 def test_requant_latency_is_what_the_drain_was_planned_with(q, cycles):
     assert Requantizer.latency(CoreConfig(Q=q)) == cycles
 
