@@ -42,12 +42,12 @@ def _progress():
 
 
 def _target(arguments, fit_model=None):
-    """The target that the arguments mean, fitted to a model where asked."""
+    """The target that the arguments mean, fitted to a model as it will be compiled where asked."""
     from gen.targets import resolve
     target = resolve(arguments.target, arguments.set)
     if fit_model is not None:
         from gen.fit import fit_memories
-        target = fit_memories(target, _load(fit_model))
+        target = fit_memories(target, _folded(arguments, fit_model).graph)
     return target
 
 
@@ -56,22 +56,33 @@ def _load(path):
     return load(path)
 
 
+def _folded(arguments, path):
+    """A model as `compile_model` folds it, or as it is with --no-fold."""
+    from gen.fold import Folded, fold_channels
+    graph = _load(path)
+    return fold_channels(graph) if arguments.fold else Folded(graph=graph)
+
+
 def check(arguments) -> int:
     """Print where every operator of a model runs; compile it if a target is named."""
+    from gen.report import fold_text
     from gen.support import check as verdicts_of
     from gen.tables import verdict_table
-    graph = _load(arguments.model)
+    folded = _folded(arguments, arguments.model)
+    graph = folded.graph
     named, arguments.target = arguments.target, arguments.target or DEFAULT_TARGET
     target = _target(arguments)
     verdicts = verdicts_of(graph, target.config)
     _console().print(verdict_table(f"{graph.name} on {target.name}", verdicts))
+    if folded.tensors:
+        print(fold_text(folded.tensors, folded.macs))
     wrong = [verdict for verdict in verdicts if verdict.where == "unsupported"]
     if wrong:
         print(f"error: {wrong[0].reason}", file=sys.stderr)
         return BAD_INPUT
     if named:
         from gen.compile import compile_model
-        program = compile_model(graph, target)
+        program = compile_model(graph, target, fold=False)  # it is folded already
         for name, use in program.memory.items():
             print(f"{name}: {use['used']:,} of {use['there']:,} bytes")
     return FINE
@@ -86,7 +97,8 @@ def compile_(arguments) -> int:
     from gen.paths import require_folder, write_files
     from gen.report import markdown, summarize
     require_folder(arguments.output)
-    program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit)
+    program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
+                            fold=arguments.fold)
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program),
         "report.json": json.dumps(summarize(program), indent=2)})
@@ -122,11 +134,12 @@ def simulate(arguments) -> int:
     """Run inputs through the Verilated core and compare every tensor with the golden model."""
     from gen.compile import compile_model
     from gen.paths import require_file, whole_file
+    from gen.report import fold_text
     for path in filter(None, (arguments.json, arguments.trace)):
         require_file(path)
     graph = _load(arguments.model)
     target = _target(arguments)
-    program = compile_model(graph, target, fit=arguments.fit)
+    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold)
     from sim.simulate import load_expected, load_inputs
     from sim.simulate import simulate as run
     inputs = load_inputs(arguments.input, graph)
@@ -147,6 +160,8 @@ def simulate(arguments) -> int:
     if arguments.json:
         with whole_file(arguments.json) as partial:
             partial.write_text(result.to_json())
+    if program.folded:
+        print(fold_text(program.folded, program.folded_macs))
     print(summary(result))
     if result.first is None:
         return FINE
@@ -181,6 +196,11 @@ def _add_target(parser, required=True):
                         help="change a parameter of the core; may be repeated (generate --list)")
 
 
+def _add_fold(parser):
+    parser.add_argument("--no-fold", dest="fold", action="store_false",
+                        help="compute channels too that are constant or that nothing reads")
+
+
 def _subparser(commands, name, run, example):
     parser = commands.add_parser(
         name, help=run.__doc__.rstrip("."), description=run.__doc__,
@@ -200,12 +220,14 @@ def _parser() -> Parser:
     sub = _subparser(commands, "check", check, "check model.tflite --target up5k")
     sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
     _add_target(sub, required=False)
+    _add_fold(sub)
 
     sub = _subparser(commands, "compile", compile_,
                      "compile model.tflite --target ecp5-85k --fit -o out")
     sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    _add_fold(sub)
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
 
     sub = _subparser(commands, "generate", generate,
@@ -213,6 +235,7 @@ def _parser() -> Parser:
     _add_target(sub, required=False)
     sub.set_defaults(target=DEFAULT_TARGET)
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    _add_fold(sub)
     sub.add_argument("--list", action="store_true", help="print every parameter and its range")
     sub.add_argument("-o", "--output", type=Path, metavar="DIR", help=OUTPUT_HELP)
 
@@ -221,6 +244,7 @@ def _parser() -> Parser:
     sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    _add_fold(sub)
     sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
                      help="int8 [N, ...]: N inputs of the model")
     sub.add_argument("--expect", type=Path, metavar="Y.npy",
@@ -234,6 +258,7 @@ def _parser() -> Parser:
     sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
     _add_target(sub)
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    _add_fold(sub)
     sub.add_argument("--seed", type=int, default=1, metavar="N", help="of the placer (default: 1)")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
     return parser

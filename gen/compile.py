@@ -1,7 +1,10 @@
-"""From a graph to a program: support, lowering, pages, placement, image."""
+"""From a graph to a program: folding, support, lowering, pages, placement, image."""
+
+from dataclasses import replace
 
 from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
+from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower.steps import Storage
 from gen.pages import Command, groups_needed, rows_needed
@@ -13,7 +16,7 @@ from models.graph import Graph, ModelError
 PROGRAM_LINE = 0
 
 
-def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
+def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True) -> Program:
     """Compile a network for a target.
 
     Parameters
@@ -23,6 +26,8 @@ def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
     target : Target
     fit : bool
         Take memory depths that suit the network (`gen.fit.fit_memories`).
+    fold : bool
+        Leave out channels that need not be computed (`gen.fold.fold_channels`).
 
     Raises
     ------
@@ -31,11 +36,14 @@ def compile_model(graph: Graph, target: Target, fit: bool = False) -> Program:
     FitError
         The network exceeds the target's memories.
     """
+    folded = fold_channels(graph) if fold else Folded(graph=graph)
+    graph = folded.graph
     if fit:
         target = fit_memories(target, graph)
     found = draft(graph, target.config)
     require_fit(graph, found, target)
-    return build(graph, found, target)
+    program = build(graph, found, target)
+    return replace(program, folded=folded.tensors, folded_macs=folded.macs)
 
 
 def build(graph: Graph, found: Draft, target: Target) -> Program:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.fold import FoldedTensor
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up
 from hw.layout import Space
 from models.graph import ModelError
@@ -35,7 +36,7 @@ class Placement:
     tensor : int
         Index in the graph.
     shape : tuple of int
-        As in the graph.
+        As in the graph, without folded channels.
     line : int
         First line.
     pixels, channels, pixel_bytes : int
@@ -113,6 +114,10 @@ class Program:
         Bytes by memory and use, for reports.
     host : tuple of str
         Operators that the host computes from the output.
+    folded : tuple of FoldedTensor
+        Tensors that lost channels; input and output are none of them.
+    folded_macs : int
+        What they would have cost.
     """
 
     model: str
@@ -127,6 +132,8 @@ class Program:
     layers: tuple[LayerInfo, ...]
     memory: dict
     host: tuple[str, ...] = ()
+    folded: tuple[FoldedTensor, ...] = ()
+    folded_macs: int = 0
 
     @property
     def core_config(self) -> CoreConfig:
@@ -153,7 +160,7 @@ def pack_input(program: Program, x: np.ndarray) -> tuple[int, bytes]:
 
 
 def unpack_tensor(place: Placement, data: bytes) -> np.ndarray:
-    """A tensor as int8 in the graph's shape, from the memory's bytes at its first line."""
+    """A tensor as int8 in its placement's shape, from the memory's bytes at its first line."""
     pixels = np.frombuffer(data, np.int8, place.size).reshape(place.pixels, place.pixel_bytes)
     return pixels[:, :place.channels].reshape(place.shape).copy()
 
@@ -212,7 +219,8 @@ def _parse(body, length, config_hash):
     return Program(**values | {
         "sections": tuple(sections), "layers": layers, "config_hash": config_hash,
         "input": _placement(values["input"]), "output": _placement(values["output"]),
-        "host": tuple(values["host"])})
+        "host": tuple(values["host"]),
+        "folded": tuple(_folded(tensor) for tensor in values["folded"])})
 
 
 def _placement(values):
@@ -223,3 +231,8 @@ def _layer(values):
     return LayerInfo(**values | {
         "output": _placement(values["output"]), "tensors": tuple(values["tensors"]),
         "fused": tuple(values["fused"])})
+
+
+def _folded(values):
+    return FoldedTensor(**values | {
+        "kept": tuple(values["kept"]), "constants": tuple(values["constants"])})

@@ -1,5 +1,8 @@
 """Reports of a compiled program: Markdown for people, plain values for JSON."""
 
+from collections.abc import Sequence
+
+from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
 
 FOOTNOTE = ("Cycles are a lower bound: weight rows (or lines) that the busiest cluster takes, "
@@ -14,6 +17,9 @@ def summarize(program: Program) -> dict:
         "cycles_bound": sum(x.rows for x in program.layers),
         "descriptors": program.descriptors, "memory": program.memory, "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
+        "folded": {"macs": program.folded_macs, "tensors": [
+            {"tensor": x.tensor, "op": x.name, "kept": list(x.kept), "removed": list(x.removed),
+             "constants": list(x.constants)} for x in program.folded]},
         "layers": [_layer(layer) for layer in program.layers],
     }
 
@@ -23,10 +29,12 @@ def markdown(program: Program) -> str:
     values = summarize(program)
     lines = [f"# {program.model} on {program.target}", "",
              f"{values['macs']:,} MACs, at least {values['cycles_bound']:,} cycles, "
-             f"{program.descriptors} descriptors, configuration {values['config_hash']}.", "",
-             "## Layers", "",
-             "| layer | output | line | MACs | weights (bytes) | parameters (bytes) "
-             "| descriptors | cycles at least |", "|---|---|---|---|---|---|---|---|"]
+             f"{program.descriptors} descriptors, configuration {values['config_hash']}.", ""]
+    if program.folded:
+        lines += [f"{fold_text(program.folded, program.folded_macs)}.", ""]
+    lines += ["## Layers", "",
+              "| layer | output | line | MACs | weights (bytes) | parameters (bytes) "
+              "| descriptors | cycles at least |", "|---|---|---|---|---|---|---|---|"]
     for layer in program.layers:
         shape = "x".join(map(str, layer.output.shape[1:]))
         lines.append(f"| {layer.name} | {shape} | {layer.output.line} | {layer.macs:,} | "
@@ -47,6 +55,13 @@ def markdown(program: Program) -> str:
               f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel; output at line "
               f"{program.output.line}.", ""]
     return "\n".join(lines)
+
+
+def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:
+    """What folding left out, in words."""
+    count = sum(len(tensor.constants) for tensor in tensors)
+    return (f"folded: {count:,} constant or unread channels of {len(tensors)} tensors, "
+            f"{macs:,} MACs less")
 
 
 def _place(place):

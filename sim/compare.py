@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gen.fold import FoldedTensor
 from gen.image import Program
 from models.graph import Graph
 from sim.golden.operators import KINDS
@@ -55,7 +56,7 @@ class Comparison:
 
 def compare_layers(comparison: Comparison, program: Program, golden: dict[int, np.ndarray],
                    row: int, number: int, inference: Inference) -> None:
-    """Compare every tensor that the core wrote for one input.
+    """Compare every tensor that the core wrote for one input, and all folded channels.
 
     Parameters
     ----------
@@ -64,10 +65,37 @@ def compare_layers(comparison: Comparison, program: Program, golden: dict[int, n
     row, number : int
         The input's place in that batch, and its number in messages.
     """
+    folded = {tensor.tensor: tensor for tensor in program.folded}
     for layer, run in zip(program.layers, inference.layers, strict=True):
-        comparison.add(layer.name, number, golden[layer.output.tensor][row], run.output)
+        expected, got = golden[layer.output.tensor][row], run.output
+        lost = folded.pop(layer.output.tensor, None)
+        if lost is not None:
+            got = unfold(lost, got, expected)
+        comparison.add(layer.name, number, expected, got)
+    for lost in folded.values():  # the core writes no such tensor
+        expected = golden[lost.tensor][row]
+        comparison.add(f"{lost.name} (folded channels)", number, expected,
+                       unfold(lost, expected[..., lost.kept], expected))
     comparison.add(f"{program.layers[-1].name} (read over the bus)", number,
                    inference.layers[-1].output, inference.output)
+
+
+def unfold(folded: FoldedTensor, kept: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Give a tensor its folded channels back: their constants, or what is expected if unread.
+
+    Parameters
+    ----------
+    kept : numpy.ndarray
+        int8 [..., channels that are left].
+    expected : numpy.ndarray
+        int8 [..., all channels].
+    """
+    whole = expected.copy()
+    whole[..., folded.kept] = kept.reshape(*expected.shape[:-1], -1)
+    for channel, constant in zip(folded.removed, folded.constants, strict=True):
+        if constant is not None:
+            whole[..., channel] = constant
+    return whole
 
 
 def host_output(graph: Graph, program: Program, inference: Inference) -> np.ndarray:

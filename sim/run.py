@@ -28,7 +28,7 @@ class LayerRun:
         Cycles of the busiest causes: "load" (constants copied), "feed" (no patch), "drain"
         (psums waited).
     output : numpy.ndarray
-        int8, in the graph's shape.
+        int8, in the shape of the layer's placement: without folded channels.
     """
 
     cycles: int
