@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from models.graph import Graph, Op
 
+NO_PADDING = ((0, 0), (0, 0))
+
 
 def fold(graph: Graph) -> Graph:
     """The same network with less in it.
@@ -12,6 +14,8 @@ def fold(graph: Graph) -> Graph:
     - RESHAPE and TRANSPOSE of constants become constants.
     - QUANTIZE of the input, and DEQUANTIZE or QUANTIZE to the output, go if int8 lies on their
       inner side and the real values stay the same: input and output become int8 tensors.
+    - PAD of height and width with the zero point becomes the padding of the convolution behind
+      it, if that has none of its own (VALID) and nothing else reads the padded tensor.
     - Operators whose results nothing reads go: SHAPE, STRIDED_SLICE and PACK before RESHAPE.
 
     Tensor indices and ``Op.index`` keep their values. A pure function.
@@ -19,6 +23,7 @@ def fold(graph: Graph) -> Graph:
     graph = _fold_constants(graph)
     graph = _drop_input_quantize(graph)
     graph = _drop_output_dequantize(graph)
+    graph = replace(graph, ops=tuple(_fold_pad(graph, op) for op in graph.ops))
     return _drop_dead(graph)
 
 
@@ -75,6 +80,23 @@ def _drop_output_dequantize(graph):
             graph.tensors[graph.output], graph.tensors[inner]):
         return graph
     return replace(graph, output=inner, ops=tuple(op for op in graph.ops if op is not last))
+
+
+def _fold_pad(graph, op):
+    """A convolution with the PAD before it as its padding; any other operator as it is."""
+    bare = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and op.padding == NO_PADDING
+    pad = graph.producer(op.inputs[0]) if bare else None
+    if pad is None or pad.kind not in ("PAD", "PADV2") or not _pads_with_zero(graph, pad) \
+            or pad.outputs[0] == graph.output or len(graph.consumers(pad.outputs[0])) > 1:
+        return op
+    return replace(op, inputs=(pad.inputs[0], *op.inputs[1:]), padding=pad.padding)
+
+
+def _pads_with_zero(graph, pad):
+    """Whether a PAD writes what a convolution takes: the real value 0, around the image."""
+    x, y = graph.tensors[pad.inputs[0]], graph.tensors[pad.outputs[0]]
+    return (x.scale, x.zero_point) == (y.scale, y.zero_point) and pad.fill == y.zero_point \
+        and pad.channel_padding == (0, 0)
 
 
 def _drop_dead(graph):

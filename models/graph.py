@@ -55,10 +55,16 @@ class Op:
     inputs, outputs : tuple of int
         Tensor indices into ``Graph.tensors``; -1 for an absent optional input.
     stride : (y, x); dilation : (y, x); kernel : (y, x) of pooling windows
-    padding : ((top, bottom), (left, right)), already resolved from SAME/VALID.
+    padding : ((top, bottom), (left, right)), already resolved from SAME/VALID; of PAD too.
+    channel_padding : (before, after)
+        Of PAD.
+    fill : int
+        int8 value that PAD writes.
     activation : "NONE", "RELU", "RELU6", "RELU_N1_TO_1"
     beta : float
         Of SOFTMAX.
+    alpha : float
+        Slope of LEAKY_RELU below zero.
     """
 
     index: int
@@ -69,8 +75,11 @@ class Op:
     dilation: tuple[int, int] = (1, 1)
     kernel: tuple[int, int] = (1, 1)
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    channel_padding: tuple[int, int] = (0, 0)
+    fill: int = 0
     activation: str = "NONE"
     beta: float = 1.0
+    alpha: float = 0.0
 
     @property
     def name(self) -> str:

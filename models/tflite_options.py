@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import tflite
 
+from models.checks import require
 from models.graph import Op
-from models.validate import require
 
 AGAIN = "copy or export the file again"
 ACTIVATIONS = {code: name for name, code in vars(tflite.ActivationFunctionType).items()
@@ -32,11 +33,13 @@ def attributes(op: Op, raw, tensors) -> Op:
     Raises
     ------
     ModelError
-        The options are of another kind, or hold a value that has no meaning.
+        The options are of another kind, or hold a value that has no meaning or is not supported.
     """
     if op.kind not in READERS:
         return op
     name, reader = READERS[op.kind]
+    if name is None:
+        return replace(op, **reader(op, tensors))
     got = raw.BuiltinOptionsType()
     require(got == getattr(tflite.BuiltinOptions, name), f"{op.name} options", name, got, AGAIN)
     options = getattr(tflite, name)()
@@ -106,8 +109,63 @@ def _fully_connected(op, options, _tensors):
     return {"inputs": inputs, "activation": _activation(op, options)}
 
 
-def _add(op, options, _tensors):
+def _binary(op, options, _tensors):
     return {"activation": _activation(op, options)}
+
+
+def _concatenation(op, options, tensors):
+    require(_activation(op, options) == "NONE", f"{op.name} activation", "NONE",
+            _activation(op, options), "replace the activation and convert again")
+    last = len(tensors[op.outputs[0]].shape) - 1
+    require(options.Axis() in (-1, last), f"{op.name} axis", f"that of the channels, {last}",
+            options.Axis(), "concatenate channels")
+    return {}
+
+
+def _pad(op, tensors):
+    """PAD and PADV2 keep one input: what the others hold are attributes."""
+    pads = _constant(op, 1, "paddings", "int32", tensors)
+    require(pads.shape == (4, 2) and pads.min() >= 0 and not pads[0].any(), f"{op.name} paddings",
+            "[[0, 0], [top, bottom], [left, right], [before, after]]", pads[:4].tolist(),
+            "pad height, width and channels of one image")
+    rows, cols, channels = (tuple(pair) for pair in pads[1:].tolist())
+    out = tensors[op.outputs[0]]
+    fill = out.zero_point
+    if len(op.inputs) > 2:
+        value, data = tensors[op.inputs[2]], _constant(op, 2, "value", "int8", tensors)
+        require(data.size == 1, f"{op.name} value", "one number", data.size, AGAIN)
+        require((value.scale, value.zero_point) == (out.scale, out.zero_point),
+                f"{op.name} value quantization", f"the output's {out.scale, out.zero_point}",
+                (value.scale, value.zero_point), "quantize both with one scale and zero point")
+        fill = int(data.flat[0])
+    return {"inputs": op.inputs[:1], "padding": (rows, cols), "channel_padding": channels,
+            "fill": fill}
+
+
+def _mean(op, tensors):
+    """MEAN keeps one input; its output's shape tells whether it keeps dimensions."""
+    axes = _constant(op, 1, "axes", "int32", tensors)
+    rank = len(tensors[op.inputs[0]].shape)
+    found = sorted({int(axis) % rank if rank else axis for axis in axes.flat[:rank]})
+    require(rank == 4 and found == [1, 2] and axes.min() >= -4 and axes.max() < 4,
+            f"{op.name} axes", "height and width of [1, H, W, C]", axes.flat[:4].tolist(),
+            "take the mean over height and width")
+    return {"inputs": op.inputs[:1]}
+
+
+def _constant(op, i, role, dtype, tensors) -> np.ndarray:
+    """The array of a constant input."""
+    require(len(op.inputs) > i and min(op.inputs) >= 0, f"{op.name} inputs", f"at least {i + 1}",
+            len(op.inputs), AGAIN)
+    tensor = tensors[op.inputs[i]]
+    data = np.empty(0) if tensor.data is None else tensor.data
+    require(data.size > 0 and tensor.dtype == dtype, f"{op.name} {role}", f"constant {dtype}",
+            tensor.dtype if data.size else "computed", "export the model with static shapes")
+    return data
+
+
+def _leaky_relu(_op, options, _tensors):
+    return {"alpha": float(options.Alpha())}
 
 
 def _softmax(_op, options, _tensors):
@@ -118,7 +176,13 @@ READERS = {
     "CONV_2D": ("Conv2DOptions", _conv),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", _conv),
     "FULLY_CONNECTED": ("FullyConnectedOptions", _fully_connected),
-    "ADD": ("AddOptions", _add),
+    "ADD": ("AddOptions", _binary),
+    "MUL": ("MulOptions", _binary),
+    "CONCATENATION": ("ConcatenationOptions", _concatenation),
+    "PAD": (None, _pad),
+    "PADV2": (None, _pad),
+    "MEAN": (None, _mean),
+    "LEAKY_RELU": ("LeakyReluOptions", _leaky_relu),
     "AVERAGE_POOL_2D": ("Pool2DOptions", _pool),
     "MAX_POOL_2D": ("Pool2DOptions", _pool),
     "SOFTMAX": ("SoftmaxOptions", _softmax),

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import tflite
 
+from models.checks import require
 from models.fold import fold
 from models.graph import Graph, ModelError, Op, Tensor
 from models.tflite_options import attributes
-from models.validate import MAX_RANK, require, validate
+from models.validate import MAX_RANK, validate
 
 IDENTIFIER = b"TFL3"
 MAX_FILE_BYTES = 1 << 28

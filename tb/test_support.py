@@ -10,6 +10,7 @@ from gen.support import check, require_supported
 from gen.targets import PRESETS
 from models.graph import Graph, ModelError
 from models.tflite_reader import load, parse
+from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
 CONFIG = PRESETS["up5k"].config
@@ -38,6 +39,14 @@ def cut(op, **changes):
 CASES = [
     (Net((1, 8, 8, 4)).depthwise(), None,
      "op00_DEPTHWISE_CONV_2D kind must be .*'DEPTHWISE_CONV_2D', which is not supported yet; rep"),
+    (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
+     "op00_DEPTHWISE_CONV_2D kind must be .*, which is not supported yet; replace"),
+    *((net, None, f"op00_{net.operators[0].kind} kind must be .*, which is not supported yet; rep")
+      for net in (*(Net((1, 8, 8, 4)).table(kind) for kind in TABLES), Net((1, 8, 8, 4)).pad(),
+                  Net((1, 8, 8, 4)).pad(value=5), Net((1, 8, 8, 4)).mean(),
+                  Net((1, 8, 8, 4)).concatenation(0), Net((1, 8, 8, 4)).mul(0))),
+    (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,
+     r"op01_CONV_2D padding must be at most 128, not \(129, 1\); pad less"),
     (Net((1, 8, 8, 4)).conv(4, dilation=(2, 2)), None,
      r"op00_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
     (Net((1, 8, 8, 4)).conv(4, scale=1e-9), None, "op00_CONV_2D scale ratio must be below 2, not"),

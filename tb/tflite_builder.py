@@ -106,13 +106,53 @@ class Net:
 
     def add(self, other: int, *, activation="NONE", scale=None, zero_point=None):
         """ADD of here and another tensor."""
-        a, b = self.tensors[self.here], self.tensors[other]
-        if scale is None:
-            scale = float(a.scale[0] + b.scale[0])
-        shape = np.broadcast_shapes(a.shape, b.shape)
+        total = float(self.tensors[self.here].scale[0] + self.tensors[other].scale[0])
+        return self._binary("ADD", "AddOptions", other, activation, scale or total, zero_point)
+
+    def mul(self, other: int, *, activation="NONE", scale=None, zero_point=None):
+        """MUL of here and another tensor."""
+        product = 40 * float(self.tensors[self.here].scale[0] * self.tensors[other].scale[0])
+        return self._binary("MUL", "MulOptions", other, activation, scale or product, zero_point)
+
+    def concatenation(self, *others: int, axis=-1):
+        """CONCATENATION of here and other tensors, quantized as here is."""
+        shapes = [self.tensors[i].shape for i in (self.here, *others)]
+        out = list(self.shape)
+        out[axis] = sum(shape[axis] for shape in shapes)
+        return self.operator("CONCATENATION", [self.here, *others], self._like(out),
+                             "ConcatenationOptions", Axis=axis)
+
+    def pad(self, rows: Pair = (1, 1), cols: Pair = (1, 1), channels: Pair = (0, 0), *,
+            value: int | None = None):
+        """PAD with the zero point, or PADV2 with a value."""
+        pads = np.array([(0, 0), rows, cols, channels], np.int32)
+        out = self._like([size + pair.sum() for size, pair in zip(self.shape, pads, strict=True)])
+        inputs, like = [self.here, self.constant(pads)], self.tensors[out]
+        if value is None:
+            return self.operator("PAD", inputs, out, "PadOptions")
+        fill = self.tensor((1,), like.scale, like.zero_point, data=np.array([value], np.int8))
+        return self.operator("PADV2", [*inputs, fill], out, "PadV2Options")
+
+    def mean(self, axes=(1, 2), *, keep=False, scale=None, zero_point=None):
+        """MEAN over axes; keep says whether they stay, with size 1."""
+        gone = {axis % len(self.shape) for axis in axes}
+        shape = [1 if i in gone else size for i, size in enumerate(self.shape)
+                 if keep or i not in gone]
+        scale = self.tensors[self.here].scale / 2 if scale is None else scale
         out = self.tensor(shape, scale, zero_point)
-        return self.operator("ADD", [self.here, other], out, "AddOptions",
-                             FusedActivationFunction=_ACTIVATION[activation])
+        return self.operator("MEAN", [self.here, self.constant(np.array(axes, np.int32))], out,
+                             "ReducerOptions", KeepDims=keep)
+
+    def table(self, kind: str, scale=None, zero_point=None, *, alpha: float = 0.2):
+        """LOGISTIC, TANH, HARD_SWISH, RELU ...; alpha of LEAKY_RELU."""
+        fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0),
+                 "RELU6": (self.tensors[self.here].scale, self.tensors[self.here].zero_point)}
+        scale, zero_point = fixed.get(kind, (scale, zero_point))
+        if scale is None:
+            scale = self.tensors[self.here].scale * 0.7
+        leaky = {"options": "LeakyReluOptions", "Alpha": alpha}
+        return self.operator(kind, [self.here], self.tensor(self.shape, scale, zero_point),
+                             **(leaky if kind == "LEAKY_RELU" else {}))
 
     def average_pool(self, kernel: Pair = (2, 2), *, stride: Pair | None = None, padding="VALID",
                      activation="NONE"):
@@ -225,6 +265,12 @@ class Net:
         out = self.tensor((1, *size, channels), scale, zero_point)
         return self.operator(kind, inputs, out, options,
                              FusedActivationFunction=_ACTIVATION[activation], **fields)
+
+    def _binary(self, kind, options, other, activation, scale, zero_point):
+        shape = np.broadcast_shapes(self.shape, self.tensors[other].shape)
+        out = self.tensor(shape, scale, zero_point)
+        return self.operator(kind, [self.here, other], out, options,
+                             FusedActivationFunction=_ACTIVATION[activation])
 
     def _pool(self, kind, kernel, stride, padding, activation):
         out = self._like((1, *self._window(kernel, stride, padding), self.shape[3]))

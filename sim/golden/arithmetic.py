@@ -10,7 +10,7 @@ import numpy as np
 
 
 def quantize_multiplier(ratio: float) -> tuple[int, int]:
-    """A positive ratio as (q, e): ratio = q * 2**(e - 31), 2**30 <= q < 2**31.
+    """A ratio as (q, e): ratio = q * 2**(e - 31), 2**30 <= abs(q) < 2**31.
 
     Ratios that would need a right shift beyond 31 become (0, 0).
     """

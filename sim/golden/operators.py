@@ -6,8 +6,9 @@ Arrays are int8 with a batch in front, [N, H, W, C] or [N, C].
 import numpy as np
 
 from models.graph import Op, Tensor
-from sim.golden.arithmetic import mbqm, quantize_multipliers, wrap32
+from sim.golden.arithmetic import mbqm, quantize_multiplier, quantize_multipliers, wrap32
 from sim.golden.softmax import softmax as softmax_int8
+from sim.golden.tables import TABLES, lookup_table
 
 INT8 = (-128, 127)
 ADD_LEFT_SHIFT = 20
@@ -50,10 +51,28 @@ def add(op: Op, inputs, out: Tensor, a, b):
     twice = 2 * max(inputs[0].scale[0], inputs[1].scale[0])
     total = 0
     for tensor, values in zip(inputs, (a, b), strict=True):
-        raw = (values.astype(np.int64) - tensor.zero_point) << ADD_LEFT_SHIFT
+        raw = _centred(tensor, values, out) << ADD_LEFT_SHIFT
         total = total + mbqm(raw, *quantize_multipliers([tensor.scale[0] / twice]))
     ratio = twice / (2**ADD_LEFT_SHIFT * out.scale[0])
     return _requantize(op, [ratio], out, total)
+
+
+def mul(op: Op, inputs, out: Tensor, a, b):
+    """MUL, with numpy's broadcasting."""
+    product = _centred(inputs[0], a, out) * _centred(inputs[1], b, out)
+    return _requantize(op, [inputs[0].scale[0] * inputs[1].scale[0] / out.scale[0]], out, product)
+
+
+def mean(op: Op, inputs, out: Tensor, x):
+    """MEAN over height and width: their size divides the multiplier, truncated.
+
+    Source: TFLite, reference_ops::QuantizedMeanOrSum.
+    """
+    count = x.shape[1] * x.shape[2]
+    q, e = quantize_multiplier(inputs[0].scale[0] / out.scale[0])
+    shift = min(count.bit_length() - 1, 32, 31 + e)
+    total = wrap32(x.sum(axis=(1, 2), dtype=np.int64) - inputs[0].zero_point * count)
+    return _clamp(op, out, mbqm(total, (q << shift) // count, e - shift) + out.zero_point)
 
 
 def average_pool_2d(op: Op, _inputs, out: Tensor, x):
@@ -75,9 +94,33 @@ def reshape(_op: Op, _inputs, _out: Tensor, x):
     return x
 
 
+def pad(op: Op, _inputs, _out: Tensor, x):
+    """PAD and PADV2 of height, width and channels."""
+    return np.pad(x, ((0, 0), *op.padding, op.channel_padding), constant_values=op.fill)
+
+
+def concatenation(_op: Op, _inputs, _out: Tensor, *arrays):
+    """CONCATENATION of channels: bytes are copied. Constants have no batch."""
+    batch = max(map(len, arrays))
+    return np.concatenate([np.broadcast_to(x, (batch, *x.shape[1:])) for x in arrays], axis=-1)
+
+
+def lookup(op: Op, inputs, out: Tensor, x):
+    """An operator of `sim.golden.tables`."""
+    return lookup_table(op, inputs[0], out)[x.astype(np.int16) + 128]
+
+
 def softmax(op: Op, inputs, _out: Tensor, x):
     """SOFTMAX over the last axis."""
     return softmax_int8(x, inputs[0].scale[0], op.beta)
+
+
+def _centred(tensor, values, out):
+    """Values without their zero point, with the output's rank: a batch stays in front."""
+    if tensor.data is None:
+        missing = len(out.shape) - values.ndim
+        values = values.reshape(len(values), *(1,) * missing, *values.shape[1:])
+    return values.astype(np.int64) - tensor.zero_point
 
 
 def activation_range(op: Op, out: Tensor) -> tuple[int, int]:
@@ -141,5 +184,7 @@ def _reduce(function, windows):
 
 
 KINDS = {"CONV_2D": conv_2d, "DEPTHWISE_CONV_2D": depthwise_conv_2d,
-         "FULLY_CONNECTED": fully_connected, "ADD": add, "AVERAGE_POOL_2D": average_pool_2d,
-         "MAX_POOL_2D": max_pool_2d, "RESHAPE": reshape, "SOFTMAX": softmax}
+         "FULLY_CONNECTED": fully_connected, "ADD": add, "MUL": mul, "MEAN": mean,
+         "AVERAGE_POOL_2D": average_pool_2d, "MAX_POOL_2D": max_pool_2d, "RESHAPE": reshape,
+         "PAD": pad, "PADV2": pad, "CONCATENATION": concatenation, "SOFTMAX": softmax,
+         **dict.fromkeys(TABLES, lookup)}
