@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import systolith
 from gen.compile import compile_model
 from gen.fold import fold_channels
-from gen.image import load, save
+from gen.image import load, to_bytes
 from gen.report import markdown, summarize
 from gen.targets import PRESETS, resolve
 from hw.config import CoreConfig
@@ -109,7 +109,7 @@ def test_a_wrong_constant_is_found(number, binary):
 
 def test_program_file_and_reports_tell_what_was_folded(tmp_path):
     program = compile_model(parse(mixed_net().bytes()), TARGET)
-    save(program, tmp_path / "p.bin")
+    (tmp_path / "p.bin").write_bytes(to_bytes(program))
     assert load(tmp_path / "p.bin") == program
     count = sum(len(tensor.constants) for tensor in program.folded)
     text = f"folded: {count} constant or unread channels of {len(program.folded)} tensors, "
