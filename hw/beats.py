@@ -18,11 +18,14 @@ class BeatCounter(wiring.Component):
         Strobe, from the cycle after ``start`` on, and its number.
     last : Out(1)
         ``fetch`` of the final beat.
+    free : Out(1)
+        A round may start.
     """
 
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({"start": In(1), "clear": In(1), "fetch": Out(1), "last": Out(1),
+                          "free": Out(1),
                           "beat": Out(range(config.beats))})
 
     def elaborate(self, platform):
@@ -30,7 +33,8 @@ class BeatCounter(wiring.Component):
         running, cycle = Signal(), Signal(range(self.config.beat_cycles))
         final_cycle = cycle == self.config.beat_cycles - 1
         final_beat = self.beat == self.config.beats - 1
-        m.d.comb += [self.fetch.eq(running & (cycle == 0)), self.last.eq(self.fetch & final_beat)]
+        m.d.comb += [self.fetch.eq(running & (cycle == 0)), self.last.eq(self.fetch & final_beat),
+                     self.free.eq(~running | (final_cycle & final_beat))]
         with m.If(self.start):
             m.d.sync += [running.eq(1), cycle.eq(0), self.beat.eq(0)]
         with m.Elif(running):

@@ -333,6 +333,14 @@ class CoreConfig:
         return self.memory != "ice40" and self.L > 1
 
     @property
+    def overlaps(self) -> bool:
+        """Passes with a residual enter the drain while others wait for their second round.
+
+        The bytes of those wait in memories of LUTs.
+        """
+        return self.memory != "ice40"
+
+    @property
     def settle_cycles(self) -> int:
         """Cycles after the launch of a descriptor in which the units may still seem idle."""
         return self.P + 1 if self.pipelined else 1

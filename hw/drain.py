@@ -15,6 +15,7 @@ from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
 from hw.requant import Requantizer
 from hw.residual import ResidualReader
+from hw.second import SecondQueues, SecondRegisters
 from hw.writer import ByteWriter, Writer
 
 
@@ -23,6 +24,7 @@ class Drain(wiring.Component):
 
     Round 1 requantizes C psums, ``requant_units`` a beat. With ``add``, the bytes wait for the
     last of them; round 2 adds the residual and requantizes the sums. ADD and MAX have round 2 only.
+    Where ``config.overlaps``, several passes are between their rounds, and round 1 goes first.
 
     Members
     -------
@@ -63,7 +65,12 @@ class Drain(wiring.Component):
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
-        """Cycles that a pass with a residual occupies the drain: two rounds and the way between."""
+        """Cycles that a pass with a residual occupies the drain: two rounds and the way between.
+
+        Nobody waits for the way where passes overlap.
+        """
+        if config.overlaps:
+            return 2 * Drain.cycles(config)
         between = config.ram_latency + Requantizer.latency(config) + 2
         return 2 * Drain.cycles(config) - (config.beat_cycles - 1) + between
 
@@ -73,9 +80,8 @@ class Drain(wiring.Component):
         m.submodules.walk = walk = OutputWalk(config, self.index)
         m.submodules.beats = beats = BeatCounter(config)
         m.submodules.residual = residual = ResidualReader(config)
-        on_their_way = config.ram_latency + Requantizer.latency(config)
-        depth = on_their_way // self.cycles(config) + 1
-        writer = ByteWriter(config) if config.byte_writes else Writer(config, depth)
+        writer = (ByteWriter(config) if config.byte_writes
+                  else Writer(config, self.writer_depth(config)))
         m.submodules.writer = writer
         wiring.connect(m, residual.r, wiring.flipped(self.r))
         wiring.connect(m, writer.w, wiring.flipped(self.w))
@@ -84,16 +90,19 @@ class Drain(wiring.Component):
         is_conv_add, alone = Signal(), Signal()
         m.d.comb += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
                      alone.eq((d.op == Opcode.ADD) | (d.op == Opcode.MAX))]
-        second, first_bytes_done = Signal(), Signal()
-        start_second = residual.loaded | self.maximum_valid | first_bytes_done
+        operands = SecondQueues(config) if config.overlaps else SecondRegisters(config)
+        m.submodules.operands = operands
+        second, want_first, late = Signal(), Signal(), Signal()
         m.d.comb += [
-            beats.start.eq(self.early & ~alone | start_second), beats.clear.eq(self.clear),
+            want_first.eq((self.early & ~alone) | late), beats.clear.eq(self.clear),
+            beats.start.eq(beats.free & (want_first | operands.ready)),
         ]
+        m.d.sync += late.eq(want_first & ~beats.free & ~self.clear)
         with m.If(beats.start):
-            m.d.sync += second.eq(start_second)
-        final = Signal()
+            m.d.sync += second.eq(~want_first)
+        final = Signal()                 # what a pass needs of the walk is used
         m.d.comb += [
-            final.eq(beats.last & (second | ~is_conv_add)),
+            final.eq(beats.last & (alone | ~second if config.overlaps else second | ~is_conv_add)),
             walk.d.eq(d), walk.start.eq(self.start), walk.step.eq(final),
             walk.clear.eq(self.clear),
             writer.push.eq(final), writer.addr.eq(d.out_base + walk.offset),
@@ -108,14 +117,29 @@ class Drain(wiring.Component):
             group = Mux(second, d.add_param, d.param_base + Mux(d.uniform, 0, walk.group))
             m.d.comb += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
                                            if config.beats > 1 else group)
-        self._requantize(m, beats, residual, writer, (second, is_conv_add, first_bytes_done))
+        m.d.comb += [
+            operands.maximum_valid.eq(self.maximum_valid), operands.maximum.eq(self.maximum),
+            operands.first_valid.eq(residual.first_valid), operands.bytes.eq(residual.bytes),
+            operands.second_valid.eq(residual.second_valid), operands.clear.eq(self.clear),
+            operands.lone.eq(d.op == Opcode.MAX), operands.take.eq(beats.fetch & second),
+            operands.beat.eq(beats.beat), operands.last.eq(beats.last),
+        ]
+        self._requantize(m, beats, operands, writer, second, is_conv_add)
         m.d.comb += self.idle.eq(walk.finished & writer.idle)
         return m
 
-    def _requantize(self, m, beats, residual, writer, rounds):
+    @staticmethod
+    def writer_depth(config: CoreConfig) -> int:
+        """Passes that the writer was told of and whose last byte has not come."""
+        on_their_way = config.ram_latency + Requantizer.latency(config)
+        depth = on_their_way // Drain.cycles(config) + 1
+        if config.overlaps:              # through both rounds, and waiting for the second
+            depth = max(depth, on_their_way // Drain.cycles(config) + 4)
+        return depth
+
+    def _requantize(self, m, beats, operands, writer, second, is_conv_add):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""
         d, config, units = self.d, self.config, self.config.requant_units
-        second, is_conv_add, first_bytes_done = rounds
         latency = config.ram_latency
         fire, is_second = delayed(m, beats.fetch, latency), delayed(m, second, latency)
         shadow = Signal(config.acc_width * config.C)
@@ -123,33 +147,14 @@ class Drain(wiring.Component):
             m.d.sync += shadow.eq(self.psums)
         with m.Elif(fire & ~is_second):
             m.d.sync += shadow.eq(shadow >> config.acc_width * units)
-        # Bytes of round 1, of the first tensor or of the maxima: consumed from the bottom.
-        first_bytes, outputs = Signal(8 * config.C), Signal(8 * units)
-        o_valid, o_second = Signal(), Signal()
+        outputs, o_valid, o_second = Signal(8 * units), Signal(), Signal()
         keep = o_valid & is_conv_add & ~o_second
-        with m.If(self.maximum_valid):
-            m.d.sync += first_bytes.eq(self.maximum)
-        with m.Elif(residual.first_valid):
-            m.d.sync += first_bytes.eq(residual.bytes)
-        with m.Elif(keep | (beats.fetch & second)):
-            m.d.sync += first_bytes.eq(Cat(first_bytes, outputs)[8 * units:])
-        kept = Signal(range(config.beats + 1))
-        with m.If(keep):
-            m.d.sync += kept.eq(Mux(kept == config.beats - 1, 0, kept + 1))
-        with m.If(self.clear):
-            m.d.sync += kept.eq(0)
-        m.d.sync += first_bytes_done.eq(keep & (kept == config.beats - 1) & ~self.clear)
-        residual_bytes = Signal(8 * config.C)
-        with m.If(residual.second_valid):
-            m.d.sync += residual_bytes.eq(residual.bytes)
-        with m.Elif(beats.fetch & second):
-            m.d.sync += residual_bytes.eq(residual_bytes >> 8 * units)
+        m.d.comb += [operands.keep.eq(keep), operands.kept.eq(outputs)]
 
         for unit in range(units):
             m.submodules[f"requant{unit}"] = requant = Requantizer(config)
             m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
-            a = first_bytes.word_select(unit, 8)
-            b = residual_bytes.word_select(unit, 8)
+            a, b = operands.a.word_select(unit, 8), operands.b.word_select(unit, 8)
             looked_up, other = Mux(d.table_first, a, b), Mux(d.table_first, b, a)
             difference = Signal(signed(9), name=f"difference{unit}")
             is_max = d.op == Opcode.MAX
@@ -172,4 +177,4 @@ class Drain(wiring.Component):
             ]
             if unit == 0:
                 m.d.comb += [o_valid.eq(requant.o_valid), o_second.eq(requant.o_second)]
-        m.d.comb += [writer.i.eq(outputs), writer.i_valid.eq(o_valid & ~(is_conv_add & ~o_second))]
+        m.d.comb += [writer.i.eq(outputs), writer.i_valid.eq(o_valid & ~keep)]

@@ -5,8 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
+from hw.delay import delayed
 from hw.descriptor import descriptor_shape
-from hw.ports import line_address_bits, read_client
+from hw.ports import line_address_bits, read_client, read_latency
 
 
 class ResidualReader(wiring.Component):
@@ -24,8 +25,6 @@ class ResidualReader(wiring.Component):
     r : Out(read_client)
     bytes : Out(8 * C), first_valid, second_valid : Out(1)
         The C bytes of the first tensor, of the residual.
-    loaded : Out(1)
-        A pair is complete.
     """
 
     def __init__(self, config: CoreConfig):
@@ -35,21 +34,28 @@ class ResidualReader(wiring.Component):
             "offset": In(line_address_bits(config)),
             "part": In(bits_for(config.groups_per_line)), "start": In(1), "pairs": In(1),
             "paired": In(1), "r": Out(read_client(config)), "bytes": Out(8 * config.C),
-            "first_valid": Out(1), "second_valid": Out(1), "loaded": Out(1)})
+            "first_valid": Out(1), "second_valid": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        part = Signal.like(self.part)
+        part, offset, opens = Signal.like(self.part), self.offset, Signal()
+        with m.If(self.start | opens):
+            m.d.sync += part.eq(self.part)
+        part_back = part
+        if config.overlaps:           # the next pass's start may come before this one's bytes
+            part_back, offset = delayed(m, part, read_latency(config)), Signal.like(offset)
+            with m.If(self.start | opens):
+                m.d.sync += offset.eq(self.offset)
         parts = Array(self.r.data.word_select(g, 8 * config.C)
                       for g in range(config.groups_per_line))
-        m.d.comb += self.bytes.eq(parts[part] if len(parts) > 1 else self.r.data)
+        m.d.comb += self.bytes.eq(parts[part_back] if len(parts) > 1 else self.r.data)
         want_first, want_second, expect_first = Signal(), Signal(), Signal()
         settle = Signal(2)                        # offset is valid two cycles after a step
         pair_open = Signal()
         m.d.comb += [
             self.r.valid.eq(want_first | want_second),
-            self.r.addr.eq(self.offset + Mux(want_first, self.d.a_base, self.d.res_base)),
+            self.r.addr.eq(offset + Mux(want_first, self.d.a_base, self.d.res_base)),
             self.first_valid.eq(self.r.done & expect_first),
             self.second_valid.eq(self.r.done & ~expect_first),
         ]
@@ -60,15 +66,15 @@ class ResidualReader(wiring.Component):
                 m.d.sync += want_second.eq(0)
         with m.If(self.first_valid):
             m.d.sync += expect_first.eq(0)
-        m.d.sync += self.loaded.eq(self.second_valid & pair_open & ~self.clear)
         with m.If(self.start):
-            m.d.sync += [want_second.eq(1), part.eq(self.part)]
+            m.d.sync += want_second.eq(1)
         with m.If(~self.pairs | self.paired | pair_open):
             m.d.sync += settle.eq(0)
         with m.Elif(settle != 3):
             m.d.sync += settle.eq(settle + 1)
         with m.Else():
-            m.d.sync += [pair_open.eq(1), want_first.eq(1), expect_first.eq(1), part.eq(self.part)]
+            m.d.comb += opens.eq(1)
+            m.d.sync += [pair_open.eq(1), want_first.eq(1), expect_first.eq(1)]
         with m.If(self.paired | self.clear):
             m.d.sync += pair_open.eq(0)
         with m.If(self.clear):

@@ -1,0 +1,122 @@
+"""What the drain's second round works on: the bytes of one tensor and those of the other."""
+
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig
+
+QUEUE_DEPTH = 16     # passes on their way: what a memory of LUTs holds
+
+
+def second_members(config: CoreConfig) -> dict:
+    """Members of both kinds."""
+    unit_bits = 8 * config.requant_units
+    return {
+        "maximum_valid": In(1), "maximum": In(8 * config.C), "first_valid": In(1),
+        "second_valid": In(1), "bytes": In(8 * config.C), "keep": In(1), "kept": In(unit_bits),
+        "lone": In(1), "take": In(1), "last": In(1), "beat": In(range(config.beats)),
+        "clear": In(1), "ready": Out(1), "a": Out(unit_bits), "b": Out(unit_bits)}
+
+
+def collected(m: Module, config: CoreConfig, keep, clear):
+    """Strobe after the last of the beats that ``keep`` announces."""
+    count, done = Signal(range(config.beats + 1)), Signal()
+    with m.If(keep):
+        m.d.sync += count.eq(Mux(count == config.beats - 1, 0, count + 1))
+    with m.If(clear):
+        m.d.sync += count.eq(0)
+    m.d.sync += done.eq(keep & (count == config.beats - 1) & ~clear)
+    return done
+
+
+class SecondQueues(wiring.Component):
+    """Operands of several passes in the order in which they come.
+
+    Members
+    -------
+    maximum_valid : In(1), maximum : In(8 * C)
+        Maxima of a pass.
+    first_valid, second_valid : In(1), bytes : In(8 * C)
+        The residual reader's bytes of the first or second tensor.
+    keep : In(1), kept : In(8 * requant_units)
+        A beat of the first round's bytes.
+    lone : In(1)
+        There is no second tensor (MAX).
+    take : In(1), last : In(1), beat : In
+        A beat of the pass in hand is being taken; it is its last; its number, valid in advance.
+    ready : Out(1)
+        A pass's operands are there; not that which is being taken.
+    a, b : Out(8 * requant_units)
+        The beat's operands.
+    clear : In(1)
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__(second_members(config))
+
+    def elaborate(self, platform):
+        m = Module()
+        config, width, unit_bits = self.config, 8 * self.config.C, len(self.a)
+        reset = ResetInserter(self.clear)
+        m.submodules.firsts = firsts = reset(SyncFIFO(width=width, depth=QUEUE_DEPTH))
+        m.submodules.seconds = seconds = reset(SyncFIFO(width=width, depth=QUEUE_DEPTH))
+        collector, busy = Signal(width), Signal()
+        with m.If(self.keep):
+            m.d.sync += collector.eq(Cat(collector, self.kept)[unit_bits:])
+        done = collected(m, config, self.keep, self.clear)
+        m.d.comb += [
+            firsts.w_en.eq(done | self.maximum_valid | self.first_valid),
+            firsts.w_data.eq(Mux(self.maximum_valid, self.maximum,
+                                 Mux(self.first_valid, self.bytes, collector))),
+            seconds.w_en.eq(self.second_valid), seconds.w_data.eq(self.bytes),
+            firsts.r_en.eq(self.take & self.last),
+            seconds.r_en.eq(self.take & self.last & ~self.lone),
+            self.a.eq(firsts.r_data.word_select(self.beat, unit_bits)),
+            self.b.eq(seconds.r_data.word_select(self.beat, unit_bits)),
+            self.ready.eq((firsts.r_level > busy) & (self.lone | (seconds.r_level > busy))),
+        ]
+        with m.If(self.take):        # the beats between may be some cycles apart
+            m.d.sync += busy.eq(~self.last)
+        with m.If(self.clear):
+            m.d.sync += busy.eq(0)
+        return m
+
+
+class SecondRegisters(wiring.Component):
+    """Operands of one pass, consumed from the bottom: for drains that do one pass at a time.
+
+    Members
+    -------
+    As SecondQueues's; ``ready`` is high for a cycle, in which the second round begins.
+    """
+
+    def __init__(self, config: CoreConfig):
+        self.config = config
+        super().__init__(second_members(config))
+
+    def elaborate(self, platform):
+        m = Module()
+        unit_bits = len(self.a)
+        first, second = Signal(8 * self.config.C), Signal(8 * self.config.C)
+        done = collected(m, self.config, self.keep, self.clear)
+        with m.If(self.maximum_valid):
+            m.d.sync += first.eq(self.maximum)
+        with m.Elif(self.first_valid):
+            m.d.sync += first.eq(self.bytes)
+        with m.Elif(self.keep | self.take):
+            m.d.sync += first.eq(Cat(first, self.kept)[unit_bits:])
+        with m.If(self.second_valid):
+            m.d.sync += second.eq(self.bytes)
+        with m.Elif(self.take):
+            m.d.sync += second.eq(second >> unit_bits)
+        paired = Signal()                      # second tensor of ADD, which comes after the first
+        with m.If(self.first_valid | self.second_valid | self.clear):
+            m.d.sync += paired.eq(self.first_valid & ~self.clear)
+        loaded = Signal()
+        m.d.sync += loaded.eq(self.second_valid & paired & ~self.clear)
+        m.d.comb += [self.ready.eq(done | self.maximum_valid | loaded),
+                     self.a.eq(first[:unit_bits]), self.b.eq(second[:unit_bits])]
+        return m
