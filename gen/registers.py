@@ -26,7 +26,7 @@ OPCODE_DOCS = {
     Opcode.END: "the program is done",
     Opcode.LOAD: "copy lines of the activation memory to weights, parameters or the table",
     Opcode.CONV: "convolution, fully connected: lanes walk the reduction dimension",
-    Opcode.CHANNEL: "depthwise convolution and average pooling: column c takes byte c of each patch line",
+    Opcode.CHANNEL: "depthwise, average pooling: column c takes byte c of each patch line",
     Opcode.MAX: "max pooling: running maximum of each byte over the patch",
     Opcode.ADD: "elementwise sum of two tensors that lie alike",
 }

@@ -102,18 +102,25 @@ def resolve(target: str, overrides: Sequence[str] = ()) -> Target:
     ConfigError
         An unknown target, field or value; the text names the closest valid one.
     """
-    base, values = (target, {}) if target in PRESETS else _read(target)
-    found = PRESETS[base]
+    base, written = (target, {}) if target in PRESETS else _read(target)
+    found, values = PRESETS[base], {}
+    try:
+        config = _replaced(found.config, written)
+    except ConfigError as error:
+        raise ConfigError(f"{Path(target).name}: {error}") from None
     for text in overrides:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"override must be name=value, not {text!r}; for example "
                               f"weight_rows=1024")
         values[name.strip()] = value.strip()
-    config = replace(found.config, **{name: _value(name, value)
-                                      for name, value in values.items()})
     custom = found.name if base == target else Path(target).stem
-    return replace(found, name=custom, config=config)
+    return replace(found, name=custom, config=_replaced(config, values))
+
+
+def _replaced(config, values):
+    """The configuration with other values, in the types of TOML or as text."""
+    return replace(config, **{name: _value(name, value) for name, value in values.items()})
 
 
 def parameters() -> list[tuple[str, str, dict[str, str], str]]:

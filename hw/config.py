@@ -147,16 +147,18 @@ class CoreConfig:
         limits = {
             "act_lines": (self.act_granule, 65536),
             "weight_rows": (self.weight_granule, 65536),
-            "patch_lines": (16, 4096),
-            "param_groups": (1, 4096),
         }
         for name, (step, most) in limits.items():
             value = getattr(self, name)
             self._require(name, f"a multiple of {step} in {step}..{most}",
                           isinstance(value, int) and step <= value <= most and value % step == 0,
                           "round it to whole RAM blocks")
-        self._require("patch_lines", "a power of two", _power_of_two(self.patch_lines),
-                      "take 64, 128 or 256")
+        self._require("patch_lines", "a power of two in 16..4096",
+                      isinstance(self.patch_lines, int) and 16 <= self.patch_lines <= 4096
+                      and _power_of_two(self.patch_lines), "take 64, 128 or 256")
+        self._require("param_groups", "an integer in 1..4096",
+                      isinstance(self.param_groups, int) and 1 <= self.param_groups <= 4096,
+                      "a group serves C output channels of a layer")
         if self.memory == "ice40":
             self._require("V", "at most 8 with memory=ice40 (four SPRAMs of 16 bits)", self.V <= 8,
                           "set V=8 and C=8")

@@ -30,7 +30,8 @@ class Issue(wiring.Component):
     patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         Buffers filled by the packer, taken by the word generator, free again.
     spacing : In
-        Cycles that the drain of one pass takes: final rows of two passes are at least as far apart.
+        Cycles that the drain of one pass takes, at least 2: final rows of two passes are at least
+        as far apart.
     o : Out(issue_shape)
     feed_stall, drain_stall : Out(1)
         Nothing issued for want of a patch, of a free shadow.
@@ -159,11 +160,13 @@ class Issue(wiring.Component):
             m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
             if self.index:
                 m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
-        upcoming = Signal(width)
+        upcoming, found = Signal(width), Signal(width)
         chunk_base = Signal(width)               # where an unfinished pass goes on
-        m.d.comb += upcoming.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
+        m.d.comb += found.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
         with m.If(is_strip(self.config, d) & ~passes.wrap):
-            m.d.comb += upcoming.eq(group_base)
+            m.d.comb += found.eq(group_base)
+        stage = m.d.sync if self.config.pipelined else m.d.comb
+        stage += upcoming.eq(found)          # in time: passes end two cycles apart or more
         with m.If(self.start):
             m.d.sync += [group_base.eq(first), chunk_base.eq(first)]
         with m.Elif(pass_end):

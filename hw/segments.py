@@ -16,11 +16,12 @@ def segment_shape(config: CoreConfig) -> data.StructLayout:
     """A run of contiguous bytes of the input tensor.
 
     ``addr`` byte address (modulo twice the memory), ``col`` byte column in its row (negative left
-    of the image), ``inside`` the row exists, ``last`` the patch ends with this segment.
+    of the image), ``inside`` the row exists, ``last`` the patch ends with this segment, ``one`` all
+    its bytes lie in one line.
     """
     return data.StructLayout({
         "addr": line_address_bits(config) + bits_for(config.V), "col": signed(17),
-        "inside": 1, "last": 1})
+        "inside": 1, "last": 1, "one": 1})
 
 
 class SegmentGenerator(wiring.Component):
@@ -62,19 +63,23 @@ class SegmentGenerator(wiring.Component):
         step_segment, step_ky, fresh = Signal(), Signal(), Signal()
         count = Mux(strip & ~fresh, d.strip, d.segments) if config.strips else d.segments
         m.d.comb += [
-            last_segment.eq(segment + 1 == count), last_ky.eq(ky + 1 == d.kernel_h),
             step_segment.eq(advance & (last_ky | ~strip)),
             step_ky.eq(advance & (last_segment | strip)),
             passes.step.eq(advance & last_segment & last_ky),
         ]
+        # Which are the last ones is known a step ahead; of the next patch, too.
+        alone = Mux(strip & ~passes.wrap, d.strip, d.segments) if config.strips else d.segments
         with m.If(step_segment):
-            m.d.sync += segment.eq(Mux(last_segment, 0, segment + 1))
+            m.d.sync += [segment.eq(Mux(last_segment, 0, segment + 1)),
+                         last_segment.eq(Mux(last_segment, alone == 1, segment + 2 == count))]
         with m.If(step_ky):
-            m.d.sync += ky.eq(Mux(last_ky, 0, ky + 1))
+            m.d.sync += [ky.eq(Mux(last_ky, 0, ky + 1)),
+                         last_ky.eq(Mux(last_ky, d.kernel_h == 1, ky + 2 == d.kernel_h))]
         with m.If(passes.step):
             m.d.sync += [active.eq(~passes.last), fresh.eq(passes.wrap)]
         with m.If(self.start):
-            m.d.sync += [active.eq(~passes.empty), segment.eq(0), ky.eq(0), fresh.eq(1)]
+            m.d.sync += [active.eq(~passes.empty), segment.eq(0), ky.eq(0), fresh.eq(1),
+                         last_segment.eq(d.segments == 1), last_ky.eq(d.kernel_h == 1)]
         x, y, row = self._windows(m, passes)
         ends = Mux(strip, passes.next_pixel & passes.wrap, last_segment)
         across, down = self._within(m, (step_segment, step_ky), ends, last_ky)
@@ -90,7 +95,10 @@ class SegmentGenerator(wiring.Component):
             half_row.eq(row + down), half.addr.eq(channel), half.col.eq(x + across),
             half.inside.eq((y + ky >= 0) & (y + ky < d.in_h)), half.last.eq(last_segment & last_ky),
         ]
-        m.d.comb += [summed.eq(half), summed.addr.eq(half_row + half.col + half.addr)]
+        m.d.comb += [
+            summed.eq(half), summed.addr.eq(half_row + half.col + half.addr),
+            summed.one.eq(summed.addr[:bits_for(config.V)] + d.segment_bytes <= config.V),
+        ]
         if self.config.pipelined:
             m.submodules.elastic = elastic = Elastic(segment_shape(config))
             wiring.connect(m, elastic.o, wiring.flipped(self.o))

@@ -69,10 +69,10 @@ class WordGenerator(wiring.Component):
             low.eq(Mux(more, 0, segment.addr[:v])),
         ]
         count = Signal(v + 1)                   # bytes of this line that go into the patch
-        whole = Signal()                        # the segment ends with this line
+        whole, final = Signal(), Signal()       # the segment ends with this line; not its first
         m.d.comb += [
             room.eq(config.V - low),
-            whole.eq(remaining <= room),
+            whole.eq(Mux(more, final, segment.one)),
             count.eq(Mux(whole, remaining, room)),
         ]
         # Where they go.
@@ -102,7 +102,8 @@ class WordGenerator(wiring.Component):
             m.d.comb += self.taken.eq(Mux(owned, 0, 1 << buffer))
             with m.If(~spill):
                 m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)),
-                             left.eq(remaining - count)]
+                             left.eq(remaining - count),
+                             final.eq(remaining - count <= config.V)]
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):

@@ -253,7 +253,7 @@ async def issue_steps_through_passes_in_order(dut):
         bench = IssueBench(*arguments)
         for number in range(LAYERS):
             d, buffers = bench.layer()
-            spacing, calm = random.choice([1, 4, 15, 40]), number % 3 == 0
+            spacing, calm = random.choice([2, 4, 15, 40]), number % 3 == 0
             fills, rows = bench.expected(d, buffers)
             patches = Patches(bench.config, bench.buffer)
             patches.todo.extend(fills)

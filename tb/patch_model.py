@@ -9,12 +9,13 @@ from hw.layout import Opcode
 
 @dataclass(frozen=True)
 class Segment:
-    """Contiguous bytes: byte address, byte column, whether the row exists, end of the patch."""
+    """Contiguous bytes: address, column, whether the row exists, end of the patch, in one line."""
 
     addr: int
     col: int
     inside: bool
     last: bool
+    one: bool
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,10 @@ def segments(d: dict, config: CoreConfig, index: int) -> list[Segment]:
         for number, (ky, column) in enumerate(pieces):
             row = d["y_start"] + y * d["stride_h"] + ky
             address = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"] + shift
-            found.append(Segment((address + column) % (2 << config.byte_addr_bits), column,
-                                 0 <= row < d["in_h"], number == len(pieces) - 1))
+            begin = address + column
+            found.append(Segment(begin % (2 << config.byte_addr_bits), column,
+                                 0 <= row < d["in_h"], number == len(pieces) - 1,
+                                 begin % config.V + d["segment_bytes"] <= config.V))
     return found
 
 
