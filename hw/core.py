@@ -1,6 +1,6 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Cat, Module, Mux
+from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,10 @@ class Core(wiring.Component):
 
     Members
     -------
+    clk, rst : In(1)
+        Only control and host port are reset; for FLUSH_CYCLES afterwards they clear the rest, whose
+        registers have no reset: that would be a wire to every one of them. Without any reset the
+        core starts from its configuration.
     bus : In(wishbone)
     irq : Out(1)
         High from the end of a program (done or failed) until the next start.
@@ -38,13 +42,15 @@ class Core(wiring.Component):
 
     def __init__(self, config: CoreConfig):
         self.config = config
-        super().__init__({"bus": In(wishbone(config)), "irq": Out(1)})
+        super().__init__({"clk": In(1), "rst": In(1), "bus": In(wishbone(config)), "irq": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.host = host = HostPort(config)
-        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.domains.sync = domain = ClockDomain(reset_less=True)
+        domain.clk = self.clk
+        host, sequencer, reset = HostPort(config), Sequencer(config), ResetInserter(self.rst)
+        m.submodules.host, m.submodules.sequencer = reset(host), reset(sequencer)
         m.submodules.loader = loader = Loader(config)
         m.submodules.weights = weights = WeightBanks(config)
         m.submodules.params = params = ParamMemory(config)

@@ -68,7 +68,7 @@ class HostPort(wiring.Component):
                 with m.Case(name):
                     m.d.comb += allowed.eq((offset < limit) & ~self.busy & (bus.sel == 0xF)
                                            & (bus.we | (name == Space.ACT)))
-        pending = Signal()                   # a line read is wanted
+        pending = Signal()                   # the memory is wanted
         with m.FSM():
             with m.State("Ready"):
                 with m.If(request & (space == Space.REGS)):
@@ -76,8 +76,8 @@ class HostPort(wiring.Component):
                 with m.Elif(request & ~allowed):
                     m.d.sync += bus.err.eq(1)
                 with m.Elif(request & bus.we & (space == Space.ACT)):
-                    m.d.comb += self.w.valid.eq(1)
-                    m.d.sync += bus.ack.eq(self.w.ready)
+                    m.d.sync += pending.eq(1)
+                    m.next = "Write"
                 with m.Elif(request & bus.we):
                     m.d.comb += [
                         self.store.weight_en.eq((space == Space.WEIGHT) << word),
@@ -88,6 +88,11 @@ class HostPort(wiring.Component):
                 with m.Elif(request):
                     m.d.sync += pending.eq(1)
                     m.next = "Read"
+            with m.State("Write"):
+                m.d.comb += self.w.valid.eq(pending)
+                with m.If(self.w.ready):
+                    m.d.sync += [pending.eq(0), bus.ack.eq(1)]
+                    m.next = "Ready"
             with m.State("Read"):
                 m.d.comb += self.r.valid.eq(pending)
                 with m.If(self.r.ready):

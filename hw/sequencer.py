@@ -28,6 +28,7 @@ class State(enum.Enum, shape=4):
     WORK = 6
     COUNT = 7
     FLUSH = 8
+    RESET = 9     # as FLUSH, but nobody waits for it
 
 
 class Sequencer(wiring.Component):
@@ -66,18 +67,20 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, state = self.config, Signal(State)
+        config, state = self.config, Signal(State, init=State.RESET)
         per_line = config.V // 4
         header_lines = max(1, HEADER_WORDS // per_line)
         field_lines = max(1, DESCRIPTOR_WORDS // per_line)
         m.submodules.fetch = fetch = Fetch(config)
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
+        early = Signal()                      # a start that came during RESET
         slot, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
         m.d.comb += [
-            fetch.slot.eq(slot), fetch.clear.eq(self.clear), self.clear.eq(state == State.FLUSH),
+            fetch.slot.eq(slot), fetch.clear.eq(self.clear),
+            self.clear.eq((state == State.FLUSH) | (state == State.RESET)),
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
-            counters.restart.eq((state == State.IDLE) & self.start),
+            counters.restart.eq((state == State.IDLE) & (self.start | early)),
             counters.running.eq(self.busy & ~self.clear), counters.launch.eq(self.launch),
             counters.working.eq((state == State.SETTLE) | (state == State.WORK)),
             counters.issued.eq(self.issued),
@@ -93,10 +96,14 @@ class Sequencer(wiring.Component):
         m.d.sync += verdict.eq(first_error(config, self.d, fetch.oversize))  # of FETCH's last cycle
         flush, settle = Signal(range(FLUSH_CYCLES)), Signal(range(config.settle_cycles))
         with m.Switch(state):
+            with m.Case(State.RESET):
+                m.d.sync += [flush.eq(flush + 1), early.eq(early | self.start)]
+                with m.If(flush == FLUSH_CYCLES - 1):
+                    m.d.sync += state.eq(State.IDLE)
             with m.Case(State.IDLE):
-                with m.If(self.start):
+                with m.If(self.start | early):
                     m.d.comb += fetch.begin.eq(1)
-                    m.d.sync += [self.busy.eq(1), self.done.eq(0), self.error.eq(0),
+                    m.d.sync += [early.eq(0), self.busy.eq(1), self.done.eq(0), self.error.eq(0),
                                  self.index.eq(0), slot.eq(self.program), state.eq(State.HEADER)]
             with m.Case(State.HEADER):
                 with m.If(fetch.arrived):

@@ -8,7 +8,7 @@ from cocotb.triggers import ClockCycles, FallingEdge
 
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
 from hw.descriptor import descriptor_shape
-from hw.layout import COUNTER_WORDS, MAGIC, Error, Opcode, Space, encode
+from hw.layout import COUNTER_WORDS, MAGIC, STRIP_ROWS, Error, Opcode, Space, encode
 from hw.sequencer import FLUSH_CYCLES, TIMEOUT_BITS
 from tb.cocotb_memories import ReadPort, random_fields, setup
 from tb.drive import Part, start
@@ -100,6 +100,37 @@ class Bench:
         return outcome
 
 
+async def awake(dut) -> None:
+    """Reset; the sequencer then clears the units for FLUSH_CYCLES, and is not busy."""
+    await start(dut)
+    part = Part(dut, "sequencer")
+    part.set(start=0, stop=0, r__ready=0, r__done=0, w__ready=0, units_idle=1)
+    for _ in range(FLUSH_CYCLES - 1):
+        await part.settled()
+        assert (part.get("clear"), part.get("busy"), part.get("done")) == (1, 0, 0)
+        await part.edge()
+    await part.edge()
+    await part.settled()
+    assert part.get("clear") == 0
+    await part.edge()
+
+
+@cocotb.test(timeout_time=8, timeout_unit="ms")
+async def sequencer_remembers_a_start_during_reset(dut):
+    """It begins as soon as the units are clear."""
+    await start(dut)
+    part = Part(dut, "sequencer")
+    part.set(start=1, stop=0, program=0, r__ready=0, r__done=0, w__ready=0, units_idle=1)
+    await part.edge()
+    part.set(start=0)
+    cycles = 0
+    while not part.get("busy"):
+        assert not part.get("r__valid")
+        await part.edge()
+        cycles += 1
+    assert FLUSH_CYCLES - 5 <= cycles <= FLUSH_CYCLES + 1
+
+
 def good_fields(config: CoreConfig, rng: random.Random) -> dict[str, int]:
     """A descriptor that the checks accept."""
     while True:
@@ -110,7 +141,7 @@ def good_fields(config: CoreConfig, rng: random.Random) -> dict[str, int]:
         if not excess and rng.random() < 0.9:
             fields |= {"groups": 1, "split": 1, "kernel_h": 3, "segments": 2, "segment_bytes": 4,
                        "w_base": 2, "group_rows": 7, "out_w": 3, "out_h": 2, "add_param": 1,
-                       "param_base": 0}
+                       "param_base": 0, "strip": 0}
             if fields["op"] == Opcode.LOAD:
                 fields |= {"zero_point": Space.PARAM, "out_base": 1}
         if not excess and expected_error(config, fields, excess) == Error.NONE:
@@ -131,6 +162,8 @@ def expected_error(config: CoreConfig, d: dict[str, int], excess: bool) -> Error
     else:
         wrong = (0 in (d["out_w"], d["out_h"]) or d["add_param"] >= config.param_groups
                  or d["param_base"] + groups > config.param_groups or d["groups"] >= 1 << 10)
+        wrong |= d["strip"] > 0 and (op != Opcode.CHANNEL or d["kernel_h"] > STRIP_ROWS
+                                     or d["hold"] == 1 or d["chunked"] == 1)
         if config.P > 1:
             wrong |= not d["split"] and d["out_w"] < config.P and d["out_h"] != 1
         if op != Opcode.ADD:
@@ -183,7 +216,7 @@ async def check_good(bench: Bench, count: int = 3) -> None:
 async def sequencer_runs_descriptors_in_order(dut):
     config, rng = setup()
     bench = Bench(dut, config, rng)
-    await start(dut)
+    await awake(dut)
     for count in (0, 1, 2, 3, 3):
         await check_good(bench, count)
 
@@ -193,7 +226,7 @@ async def sequencer_refuses_headers_and_descriptors(dut):
     """Random fields against the rules; what comes before a bad descriptor is done."""
     config, rng = setup()
     bench = Bench(dut, config, rng)
-    await start(dut)
+    await awake(dut)
     found = set()
     for _ in range(120):
         fields, excess = random_fields(config, rng)
@@ -254,7 +287,7 @@ async def sequencer_stops_when_a_unit_fails_or_the_host_wants(dut):
     """In any cycle; all units are cleared, and the next program runs."""
     config, rng = setup()
     bench = Bench(dut, config, rng)
-    await start(dut)
+    await awake(dut)
     codes = {"error_address": Error.ADDRESS, "error_descriptor": Error.DESCRIPTOR,
              "stop": Error.NONE}
     cut = 0
@@ -284,7 +317,7 @@ async def sequencer_gives_up_without_progress(dut):
     config, rng = setup()
     bench = Bench(dut, config, rng)
     part = bench.part
-    await start(dut)
+    await awake(dut)
     for _ in range(2):
         _, slots = program(config, rng, 1)
         bench.place(0, header(config, 1), slots)
