@@ -158,7 +158,7 @@ def place(target: Target, seed: int, folder: Path) -> dict:
                  "--report", "report.json"]
     if target.family == "ecp5":
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
-                      "--lpf-allow-unconstrained"]
+                      "--lpf-allow-unconstrained", "--router", "router2"]  # router1 may never end
     else:
         arguments += ["--asc", "design.asc"]
     name = f"nextpnr-{target.family}"
