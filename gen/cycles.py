@@ -10,7 +10,7 @@ from hw.config import CoreConfig, align_up, slot_bytes
 from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
 
-ROUNDS = 3   # clusters on one port delay each other: guess, then correct twice
+ROUNDS = 20   # clusters on one port delay each other: corrections of a first guess at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,10 @@ def _runs(config, d):
     for _ in range(ROUNDS):
         first = Port(writes, shared=True)
         runs = [_run(config, d, 0, first)]
-        second = Port(first.taken + first.granted, shared=True)
+        second = Port(first.taken, first.granted, shared=True)
         runs.append(_run(config, d, 1, second))
+        if writes == second.taken:
+            break
         writes = second.taken
     return runs
 

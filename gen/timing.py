@@ -23,8 +23,8 @@ class Port:
 
     Parameters
     ----------
-    given : iterable of int
-        Cycles that the other cluster uses before this one.
+    writes, reads : iterable of int
+        Cycles of the other cluster's ``take``, of its reads if they precede this one's.
     shared : bool
         Whether there is another cluster, which must know of every read.
 
@@ -36,10 +36,11 @@ class Port:
         Cycles of the feeder's reads, where the port is shared.
     """
 
-    def __init__(self, given: Iterable[int] = (), shared: bool = False):
+    def __init__(self, writes: Iterable[int] = (), reads: Iterable[int] = (), shared: bool = False):
         self.taken: list[int] = []
         self.granted: list[int] = []
-        self._before, self._next, self._shared = sorted(set(given)), 0, shared
+        self._writes = set(writes)
+        self._before, self._next, self._shared = sorted(self._writes.union(reads)), 0, shared
 
     def grant(self, first: int, reads: bytes) -> int:
         """The cycle of the last of requests that begin at ``first``, see ``Filling.reads``."""
@@ -60,12 +61,14 @@ class Port:
         return last
 
     def take(self, cycle: int):
-        """A client that goes first uses a cycle, or the next one that is free."""
-        n = bisect_left(self._before, cycle)
-        while n < len(self._before) and self._before[n] == cycle:
-            n, cycle = n + 1, cycle + 1
-        self._before.insert(n, cycle)
+        """A client before all reads uses a cycle, or the next one without another such client."""
+        while cycle in self._writes:
+            cycle += 1
+        self._writes.add(cycle)
         self.taken.append(cycle)
+        n = bisect_left(self._before, cycle)
+        if self._before[n:n + 1] != [cycle]:
+            self._before.insert(n, cycle)
 
 
 class Run:
