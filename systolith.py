@@ -96,12 +96,14 @@ def compile_(arguments) -> int:
     from gen.image import to_bytes
     from gen.paths import require_folder, write_files
     from gen.report import markdown, summarize
+    from gen.tables import cycle_table
     require_folder(arguments.output)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
                             fold=arguments.fold)
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program),
         "report.json": json.dumps(summarize(program), indent=2)})
+    _console().print(cycle_table(program))
     print(f"{arguments.output}: program.bin, report.md, report.json")
     return FINE
 

@@ -2,25 +2,30 @@
 
 from collections.abc import Sequence
 
+from gen.cycles import Cycles, predict, utilization
 from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
 
-FOOTNOTE = ("Cycles are a lower bound: weight rows (or lines) that the busiest cluster takes, "
-            "loads at a line per cycle.")
+FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, feed: cluster 0 waited for a "
+            "patch, drain: for a free shadow. At least: weight rows (or lines) that the busiest "
+            "cluster takes, loads at a line per cycle.")
 
 
 def summarize(program: Program) -> dict:
     """The report as plain values."""
+    found = predict(program)
+    total, macs = sum(x.total for x in found), sum(x.macs for x in program.layers)
     return {
         "model": program.model, "target": program.target, "config": program.config,
-        "config_hash": f"{program.config_hash:08x}", "macs": sum(x.macs for x in program.layers),
+        "config_hash": f"{program.config_hash:08x}", "macs": macs,
+        "cycles": total, "utilization": utilization(program, macs, total),
         "cycles_bound": sum(x.rows for x in program.layers),
         "descriptors": program.descriptors, "memory": program.memory, "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
         "folded": {"macs": program.folded_macs, "tensors": [
             {"tensor": x.tensor, "op": x.name, "kept": list(x.kept), "removed": list(x.removed),
              "constants": list(x.constants)} for x in program.folded]},
-        "layers": [_layer(layer) for layer in program.layers],
+        "layers": [_layer(program, *pair) for pair in zip(program.layers, found, strict=True)],
     }
 
 
@@ -28,18 +33,22 @@ def markdown(program: Program) -> str:
     """The report as Markdown."""
     values = summarize(program)
     lines = [f"# {program.model} on {program.target}", "",
-             f"{values['macs']:,} MACs, at least {values['cycles_bound']:,} cycles, "
+             f"{values['macs']:,} MACs, {values['cycles']:,} cycles "
+             f"({values['utilization']:.1%} of the peak), "
              f"{program.descriptors} descriptors, configuration {values['config_hash']}.", ""]
     if program.folded:
         lines += [f"{fold_text(program.folded, program.folded_macs)}.", ""]
     lines += ["## Layers", "",
               "| layer | output | line | MACs | weights (bytes) | parameters (bytes) "
-              "| descriptors | cycles at least |", "|---|---|---|---|---|---|---|---|"]
-    for layer in program.layers:
+              "| descriptors | cycles | of peak | load | feed | drain | at least |",
+              "|---" * 13 + "|"]
+    for layer, row in zip(program.layers, values["layers"], strict=True):
         shape = "x".join(map(str, layer.output.shape[1:]))
         lines.append(f"| {layer.name} | {shape} | {layer.output.line} | {layer.macs:,} | "
                      f"{layer.weight_bytes:,} | {layer.param_bytes:,} | {layer.count} | "
-                     f"{layer.rows:,} |")
+                     f"{row['cycles']:,} | {row['utilization']:.1%} | "
+                     + "".join(f"{cycles:,} | " for cycles in row["stalls"].values())
+                     + f"{layer.rows:,} |")
     lines += ["", FOOTNOTE]
     if program.host:
         lines.append(f"On the host: {', '.join(program.host)}.")
@@ -69,8 +78,10 @@ def _place(place):
             "pixel_bytes": place.pixel_bytes}
 
 
-def _layer(layer: LayerInfo):
+def _layer(program: Program, layer: LayerInfo, cycles: Cycles):
     return {"name": layer.name, "op": layer.kind, "macs": layer.macs,
             "output": _place(layer.output), "fused": list(layer.fused),
             "weight_bytes": layer.weight_bytes, "param_bytes": layer.param_bytes,
-            "descriptors": [layer.first, layer.count], "cycles_bound": layer.rows}
+            "descriptors": [layer.first, layer.count], "cycles": cycles.total,
+            "utilization": utilization(program, layer.macs, cycles.total),
+            "stalls": cycles.stalls, "cycles_bound": layer.rows}

@@ -1,9 +1,11 @@
-"""Tables that the command line prints: verdicts on operators, parameters of the core."""
+"""Tables that the command line prints: verdicts on operators, parameters, predicted cycles."""
 
 from collections.abc import Sequence
 
 from rich.table import Table
 
+from gen.image import Program
+from gen.report import summarize
 from gen.support import Verdict
 from gen.targets import PRESETS, parameters
 
@@ -34,3 +36,25 @@ def parameter_table() -> Table:
     for name, choices, values, meaning in parameters():
         table.add_row(name, choices, *(values[preset] for preset in PRESETS), meaning)
     return table
+
+
+def cycle_table(program: Program) -> Table:
+    """Return a row per layer: what the cycle model predicts."""
+    values = summarize(program)
+    table = Table(title=f"{program.model} on {program.target}, predicted")
+    table.add_column("layer", overflow="fold")
+    names = list(values["layers"][0]["stalls"])
+    for name in ("MACs", "cycles", "of peak", *(f"{name} stalls" for name in names)):
+        table.add_column(name, justify="right")
+    for row in values["layers"]:
+        table.add_row(row["name"], *_cells(row, row["stalls"]))
+    table.add_section()
+    table.add_row("total", *_cells(values, {
+        name: sum(row["stalls"][name] for row in values["layers"]) for name in names}))
+    return table
+
+
+def _cells(values, stalls):
+    return (f"{values['macs']:,}", f"{values['cycles']:,}",
+            f"{values['utilization']:.1%}" if values["macs"] else "",
+            *(f"{cycles:,}" for cycles in stalls.values()))

@@ -1,0 +1,133 @@
+"""The cycle model: cycles and stalls of a program from its descriptors and configuration alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gen.image import Program
+from gen.patches import fillings, share
+from gen.timing import Port, Run
+from hw.config import CoreConfig, align_up, slot_bytes
+from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
+from hw.ports import read_latency
+
+ROUNDS = 20   # clusters on one port delay each other: corrections of a first guess at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycles:
+    """Predicted cycles of a descriptor or a layer, and stalls as ``hw.layout.COUNTERS`` has them.
+
+    Parameters
+    ----------
+    total : int
+    load : int
+        Of these, cycles of LOADs.
+    feed, drain : int
+        Cycles in which cluster 0 waited for a patch (or for its last outputs), for a free shadow.
+    """
+
+    total: int
+    load: int = 0
+    feed: int = 0
+    drain: int = 0
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        """The causes by name."""
+        return {"load": self.load, "feed": self.feed, "drain": self.drain}
+
+
+def predict(program: Program) -> tuple[Cycles, ...]:
+    """Cycles of every layer of a program, in the order of ``program.layers``."""
+    config = program.core_config
+    found = [descriptor_cycles(config, d) for d in descriptors(program)]
+    header = _fetch_cycles(config, HEADER_WORDS) - COUNTER_WORDS  # the first one counts from start
+    found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
+    layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
+    end = COUNTER_WORDS + _fetch_cycles(config, DESCRIPTOR_WORDS) + 1
+    layers[-1] = _sum((layers[-1], Cycles(total=end)))
+    return tuple(layers)
+
+
+def utilization(program: Program, macs: int, cycles: int) -> float:
+    """Part of the array's peak, 0..1."""
+    return round(macs / (cycles * program.core_config.macs), 4)
+
+
+def descriptors(program: Program) -> list[dict[str, int]]:
+    """Fields of every descriptor, without END, from the program's bytes."""
+    config = program.core_config
+    for section in program.sections:
+        start = program.program_line * config.V - section.offset * 4
+        if section.space == Space.ACT and start >= 0:
+            first = start + align_up(4 * HEADER_WORDS, config.V)
+            slots = (first + index * slot_bytes(config) for index in range(program.descriptors))
+            return [decode([int.from_bytes(section.data[word:word + 4], "little")
+                            for word in range(slot, slot + 4 * DESCRIPTOR_WORDS, 4)])
+                    for slot in slots]
+    raise ValueError("the program has no descriptors")
+
+
+def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
+    """Cycles from the fetch of a descriptor to the last of its counters."""
+    control = (_fetch_cycles(config, DESCRIPTOR_WORDS) + 2      # it is checked and launched
+               + config.pipelined + COUNTER_WORDS)
+    if d["op"] == Opcode.LOAD:
+        total = control + _load_cycles(config, d)
+        return Cycles(total=total, load=total)
+    runs = _runs(config, d)
+    idle = max(run.idle for run in runs)
+    return Cycles(total=control + max(idle, config.settle_cycles),
+                  feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
+                  drain=runs[0].waits)
+
+
+def _runs(config, d):
+    """Each cluster's work."""
+    if config.P <= config.F:
+        return [_run(config, d, cluster, Port()) for cluster in range(config.P)]
+    # On one port the first cluster's feeder precedes the second's, but writers precede both.
+    writes = []
+    for _ in range(ROUNDS):
+        first = Port(writes, shared=True)
+        runs = [_run(config, d, 0, first)]
+        second = Port(first.taken, first.granted, shared=True)
+        runs.append(_run(config, d, 1, second))
+        if writes == second.taken:
+            break
+        writes = second.taken
+    return runs
+
+
+def _run(config, d, cluster, port):
+    run = Run(config, d, (cluster + 1) * config.pipelined, port)
+    if d["op"] == Opcode.ADD:
+        run.add(_passes(config, d, cluster))
+    else:
+        run.array(fillings(config, d, cluster))
+    return run
+
+
+def _passes(config, d, cluster):
+    """Passes of a cluster."""
+    pixels = share(config, range(d["out_w"] * d["out_h"]), cluster, not d["split"])
+    return len(pixels) * len(share(config, range(d["groups"]), cluster, d["split"]))
+
+
+def _load_cycles(config, d):
+    """From launch to the last line: a line a cycle, or a word at a time."""
+    latency = read_latency(config)
+    if d["zero_point"] == Space.WEIGHT:
+        return d["groups"] + latency + 1
+    return d["groups"] * config.line_words * (latency + 1) + 1
+
+
+def _fetch_cycles(config, words):
+    """From the begin of a fetch until its lines are there."""
+    return max(1, words // config.line_words) + read_latency(config) + 1
+
+
+def _sum(parts: Iterable[Cycles]) -> Cycles:
+    parts = tuple(parts)
+    return Cycles(**{name: sum(getattr(part, name) for part in parts)
+                     for name in ("total", "load", "feed", "drain")})

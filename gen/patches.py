@@ -1,0 +1,112 @@
+"""What a cluster works on in a descriptor: patch buffers in the order in which they are filled."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+from hw.config import CoreConfig
+from hw.layout import Opcode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filling:
+    """What fills a patch buffer once.
+
+    Parameters
+    ----------
+    reads : bytes
+        A byte for each cycle that the feeder takes if no port keeps it waiting: 1 if it reads a
+        line of the activation memory, 0 if that lies outside the tensor or for a spill.
+    rows : int
+        Rows that the lanes issue of it, once a pass.
+    passes : int
+        Passes that end with it; 0 for a chunk of a patch before the last.
+    """
+
+    reads: bytes
+    rows: int
+    passes: int
+
+
+def fillings(config: CoreConfig, d: dict[str, int], cluster: int) -> list[Filling]:
+    """The fillings of a cluster's patch buffers, see *A pass* in docs/core.md.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    d : dict
+        Fields of a descriptor of CONV, CHANNEL or MAX, as `hw.layout.decode` gives them.
+    cluster : int
+    """
+    groups = len(share(config, range(d["groups"]), cluster, d["split"]))
+    row = _Row(config, d)
+    rows = [row.patches(y) for y in range(d["out_h"])]
+    if d["strip"]:
+        return [Filling(reads=reads, rows=len(reads), passes=1)
+                for patches in share(config, rows, cluster, not d["split"])
+                for _ in range(groups) for (reads,) in patches]
+    once = d["op"] == Opcode.CONV and not d["chunked"]
+    room = config.patch_lines * config.V
+    chunks = [min(room, row.patch_bytes - start) for start in range(0, row.patch_bytes, room)]
+    counts = [-(-chunk // (config.L if d["op"] == Opcode.CONV else config.V)) for chunk in chunks]
+    passes = [0] * (len(chunks) - 1) + [groups if once else 1]
+    pixels = share(config, [patch for patches in rows for patch in patches], cluster,
+                   not d["split"])
+    return [Filling(reads=reads, rows=count, passes=ends)
+            for patch in pixels for _ in range(1 if once else groups)
+            for reads, count, ends in zip(patch, counts, passes, strict=True)]
+
+
+def share(config: CoreConfig, work: Sequence, cluster: int, turns: int | bool) -> Sequence:
+    """What a cluster does of the work: every P-th piece if the clusters take turns, or all."""
+    return work[cluster::config.P] if turns else work
+
+
+class _Row:
+    """The patches of rows of windows: of each the ``Filling.reads`` of its buffers."""
+
+    def __init__(self, config, d):
+        self.config, self.d = config, d
+        self.patch_bytes = d["kernel_h"] * d["segments"] * d["segment_bytes"]
+        self._windows = cache(self._strip if d["strip"] else self._whole)
+
+    def patches(self, y: int) -> list[tuple[bytes, ...]]:
+        """Of every output column in order."""
+        d = self.d
+        base, top = d["in_start"] + y * d["y_step"], d["y_start"] + y * d["stride_h"]
+        return self._windows(tuple(
+            (0 <= top + ky < d["in_h"], (base + ky * d["row_bytes"]) % self.config.V)
+            for ky in range(d["kernel_h"])))
+
+    def _whole(self, kernel_rows):
+        """Kernel row after kernel row; of each inside or not, and its first byte in its line."""
+        d, v, patches = self.d, self.config.V, []
+        for x in range(d["out_w"]):
+            reads, ends = bytearray(), []     # of each line: bytes of the patch with it
+            for inside, start in kernel_rows:
+                for segment in range(d["segments"]):
+                    column = d["x_start"] + x * d["x_step"] + segment * d["segment_pitch"]
+                    before, size = len(ends) and ends[-1], d["segment_bytes"]
+                    for line in range(column - (start + column) % v, column + size, v):
+                        reads.append(inside and -v < line < d["row_bytes"])
+                        ends.append(before + min(line + v - column, size))
+            patches.append(self._cut(bytes(reads), [0, *ends]))
+        return patches
+
+    def _cut(self, reads, ends):
+        """A buffer is left with the line that fills it; what lies beyond at the end spills."""
+        size, room = self.patch_bytes, self.config.patch_lines * self.config.V
+        if ends[-2] // self.config.V != (size - 1) // self.config.V:
+            reads += b"\0"
+        cuts = [bisect_left(ends, edge) for edge in range(0, size, room)]
+        return tuple(reads[begin:end] for begin, end in pairwise([*cuts, len(reads)]))
+
+    def _strip(self, kernel_rows):
+        """Column after column of lines: of a row's first window all, then the fresh ones."""
+        d = self.d
+        ends = [0, *range(d["segments"], d["segments"] + d["strip"] * d["out_w"], d["strip"])]
+        return [(bytes(inside and 0 <= d["x_start"] + column * d["segment_pitch"] < d["row_bytes"]
+                       for column in range(begin, end) for inside, _ in kernel_rows),)
+                for begin, end in pairwise(ends)]
