@@ -3,6 +3,7 @@
 import numpy as np
 
 from gen.lower.arith import ADD_SHIFT, activation_range, add_table, quantize_ratio, requantize
+from gen.lower.functions import FUNCTIONS, byte_table
 from models.graph import Graph, Op, Tensor
 
 VARIES = 256         # in the place of a constant byte
@@ -126,6 +127,11 @@ def _pool(graph, op, known):
     return np.where(values == VARIES, VARIES, values.clip(*limits))
 
 
+def _mapped(graph, op, known):
+    values = known[op.inputs[0]]
+    return np.where(values == VARIES, VARIES, byte_table(graph, op)[values & 255])
+
+
 def _reshape(graph, op, known):
     values = known[op.inputs[0]]
     return np.tile(values, channels(graph.tensors[op.outputs[0]]) // len(values))
@@ -152,4 +158,5 @@ def _bytes(op, y, sums, ratios, varies):
 
 
 RULES = {"CONV_2D": _dense, "FULLY_CONNECTED": _dense, "DEPTHWISE_CONV_2D": _depthwise,
-         "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape}
+         "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape,
+         **dict.fromkeys(FUNCTIONS, _mapped)}

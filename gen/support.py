@@ -90,7 +90,7 @@ def _check_op(graph, op, config):
         _check_ratios(graph, op)
     {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
      "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
-     "RESHAPE": lambda *_: None}[op.kind](graph, op, config)
+     "RESHAPE": lambda *_: None}.get(op.kind, _check_copy)(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -148,6 +148,11 @@ def _check_pool(graph, op, config):
                 pool_ratio(count)
             except ModelError as error:
                 raise ModelError(f"{op.name} {error}") from None
+
+
+def _check_copy(graph, op, config):
+    """A window of one pixel."""
+    _check_window(graph, op, op.kernel, config)
 
 
 def _check_sides(op, tensor, config):

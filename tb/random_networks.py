@@ -4,6 +4,7 @@ import random
 from fractions import Fraction
 
 from hw.config import CoreConfig
+from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -68,7 +69,7 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add])()
+                        self.free_add, self.table])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -105,6 +106,11 @@ class RandomNet:
         name, activation = rng.choice(["max_pool", "average_pool"]), self.activation
         self.steps.append(f"{name} {kernel} / {stride} {padding} {activation}")
         getattr(self.net, name)(kernel, stride=stride, padding=padding, activation=activation)
+
+    def table(self):
+        kind = self.rng.choice([*TABLES])
+        self.steps.append(kind)
+        self.net.table(kind, alpha=self.rng.uniform(-0.5, 1))
 
     def fused_add(self):
         """An ADD behind a convolution that nothing else reads."""

@@ -10,7 +10,6 @@ from gen.support import check, require_supported
 from gen.targets import PRESETS
 from models.graph import Graph, ModelError
 from models.tflite_reader import load, parse
-from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
 CONFIG = PRESETS["up5k"].config
@@ -37,13 +36,10 @@ def cut(op, **changes):
 
 
 CASES = [
-    (Net((1, 8, 8, 4)).depthwise(), None,
-     "op00_DEPTHWISE_CONV_2D kind must be .*'DEPTHWISE_CONV_2D', which is not supported yet; rep"),
     (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
-     "op00_DEPTHWISE_CONV_2D kind must be .*, which is not supported yet; replace"),
+     r"op00_DEPTHWISE_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
     *((net, None, f"op00_{net.operators[0].kind} kind must be .*, which is not supported yet; rep")
-      for net in (*(Net((1, 8, 8, 4)).table(kind) for kind in TABLES), Net((1, 8, 8, 4)).pad(),
-                  Net((1, 8, 8, 4)).pad(value=5), Net((1, 8, 8, 4)).mean(),
+      for net in (Net((1, 8, 8, 4)).pad(), Net((1, 8, 8, 4)).pad(value=5), Net((1, 8, 8, 4)).mean(),
                   Net((1, 8, 8, 4)).concatenation(0), Net((1, 8, 8, 4)).mul(0))),
     (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,
      r"op01_CONV_2D padding must be at most 128, not \(129, 1\); pad less"),
@@ -106,12 +102,6 @@ def test_image_too_large_for_the_counters_is_unsupported():
         require_supported(graph, replace(CONFIG, dim_bits=8))
 
 
-@pytest.mark.parametrize("name", ["ic_resnet8", "ad_autoencoder"])
+@pytest.mark.parametrize("name", ["ic_resnet8", "ad_autoencoder", "kws_dscnn", "vww_mobilenet"])
 def test_real_networks_are_supported(name, mlperf):
     require_supported(load(mlperf / f"{name}.tflite"), CONFIG)
-
-
-@pytest.mark.parametrize("name", ["kws_dscnn", "vww_mobilenet"])
-def test_depthwise_networks_are_not_supported_yet(name, mlperf):
-    with pytest.raises(ModelError, match="DEPTHWISE_CONV_2D.*not supported yet"):
-        require_supported(load(mlperf / f"{name}.tflite"), CONFIG)

@@ -1,0 +1,48 @@
+"""Operators without weights or windows in the generated Verilog: every byte is the golden one."""
+
+from dataclasses import replace
+
+import pytest
+
+from gen.compile import compile_model
+from gen.targets import PRESETS
+from hw.config import CoreConfig
+from models.tflite_reader import parse
+from sim.golden.tables import TABLES
+from tb.small_core import build
+from tb.test_random_cores import check_network
+from tb.tflite_builder import Net
+
+SIZES = {"act_lines": 4096, "weight_rows": 512, "patch_lines": 16, "param_groups": 40}
+CORES = {
+    "wide": CoreConfig(P=2, L=4, C=4, V=8, F=1, Q=2, align=1, patch_buffers=4, memory="plain",
+                       multiplier="lut", **SIZES),
+    "narrow": CoreConfig(P=1, L=2, C=8, V=8, F=1, Q="1/4", align=2, patch_buffers=2,
+                         memory="ice40", multiplier="sb_mac16",
+                         **SIZES | {"act_lines": 16384}),
+}
+
+
+def tables() -> Net:
+    net = Net((1, 5, 4, 3), seed=1)
+    start = net.conv(12, (1, 1)).here
+    for kind in TABLES:
+        net.table(kind)
+    return net.conv(12, (3, 3)).add(start).table("HARD_SWISH")
+
+
+NETS = (tables,)
+
+
+@pytest.fixture(scope="module", params=CORES)
+def core(request, tmp_path_factory):
+    config = CORES[request.param]
+    return config, build(config, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
+def test_core_equals_golden(make, core):
+    config, binary = core
+    graph = parse(make().bytes())
+    program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config))
+    check_network(make.__name__, graph, program, binary)

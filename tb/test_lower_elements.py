@@ -1,0 +1,96 @@
+"""Operators without weights or windows: lowered for random cores they give the golden bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.lower.functions import FUNCTIONS, byte_table, difference_table
+from gen.support import check as verdicts
+from gen.targets import PRESETS
+from models.graph import ModelError
+from models.tflite_reader import parse
+from sim.golden import table
+from sim.golden.tables import TABLES
+from tb.test_lower import BUDGET, SEEDS, check, configs
+from tb.tflite_builder import Net
+
+SIZES = st.tuples(*[st.integers(1, 6)] * 2)
+POINTS = st.sampled_from([-128, -5, 0, 127])
+SCALES_PER_TABLE = 100
+
+
+# --- operators of one byte -----------------------------------------------------------------------
+
+
+def test_every_table_of_the_golden_model_is_lowered():
+    assert set(FUNCTIONS) == set(TABLES)
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_table_equals_golden_for_every_byte_and_any_scale(kind):
+    rng, seen, last = np.random.default_rng([*kind.encode()]), 0, 1.0
+    while seen < SCALES_PER_TABLE:
+        wide = seen % 2
+        scale = float(10 ** rng.uniform(*((-3, 0), (-7, 6))[wide]))
+        last = scale * float(10 ** rng.uniform(*((-1, 1), (-4, 4))[wide]))
+        points = (int(rng.choice([-128, 127, 0, rng.integers(-128, 128)])) for _ in range(2))
+        alpha = float(rng.choice([0.0, 0.01, 0.3, 1.0, -0.5, rng.normal() * 10]))
+        net = Net((1, 256), scale, next(points)).table(kind, last, next(points), alpha=alpha)
+        try:
+            graph = parse(net.bytes())
+        except ModelError:
+            continue           # scales that the reader refuses
+        expected = np.roll(table(graph, graph.ops[0]), 128)
+        assert np.array_equal(byte_table(graph, graph.ops[0]), expected), (seen, graph)
+        seen += 1
+
+
+def test_difference_table_makes_any_function_of_the_maximum():
+    outputs = np.random.default_rng(1).integers(-128, 128, 256)
+    bytes_ = np.arange(256).astype(np.int8).astype(np.int64)
+    assert np.array_equal(difference_table(outputs).astype(np.int64) + (bytes_ << 19),
+                          outputs << 19)
+
+
+def test_lowering_equals_golden_for_tables():
+    @settings(BUDGET, max_examples=80)
+    @given(configs(), SIZES, st.integers(1, 40), st.lists(st.sampled_from([*FUNCTIONS]),
+           min_size=1, max_size=3), st.integers(0, 3), SEEDS)
+    def case(config, size, depth, kinds, form, seed):
+        net = Net((1, *size, depth), seed=seed)
+        if form & 1:
+            net.conv(depth, (1, 1))
+        if form & 2:
+            net.reshape((1, size[0] * size[1], 1, depth))
+        for kind in kinds:
+            net.table(kind)
+        check(net, config, inputs=2)
+    case()
+
+
+def test_tables_and_additions_share_the_table():
+    net = Net((1, 4, 4, 8), seed=1)
+    start = net.conv(8).here
+    net.conv(8).add(start).table("HARD_SWISH").conv(8).table("TANH").add(start)
+    for target in PRESETS.values():
+        check(net, target.config, inputs=2)
+
+
+def test_folding_takes_constant_channels_through_tables():
+    net = Net((1, 6, 5, 3), seed=1)
+    weights = np.random.default_rng(1).integers(-90, 90, (9, 3, 3, 3))
+    weights[[1, 4, 8]] = 0
+    net.conv(9, weights=weights).table("HARD_SWISH").conv(7, (1, 1)).table("LOGISTIC")
+    program = check(net, PRESETS["ecp5-25k"].config)
+    assert {tensor.removed for tensor in program.folded} == {(1, 4, 8)}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_tables_run_on_every_preset(name):
+    net = Net((1, 9, 7, 3), seed=4)
+    for kind in FUNCTIONS:
+        net.conv(20, (1, 1)).table(kind)
+    graph = parse(net.bytes())
+    assert {verdict.where for verdict in verdicts(graph, PRESETS[name].config)} == {"core"}
+    check(net, PRESETS[name].config)
