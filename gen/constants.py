@@ -4,7 +4,8 @@ import numpy as np
 
 from gen.lower.arith import ADD_SHIFT, activation_range, add_table, quantize_ratio, requantize
 from gen.lower.functions import FUNCTIONS, byte_table
-from models.graph import Graph, Op, Tensor
+from gen.lower.mean import mean_ratio
+from models.graph import Graph, ModelError, Op, Tensor
 
 VARIES = 256         # in the place of a constant byte
 MOST = 1 << 31       # int32 values lie below: larger sums would wrap
@@ -127,6 +128,17 @@ def _pool(graph, op, known):
     return np.where(values == VARIES, VARIES, values.clip(*limits))
 
 
+def _mean(graph, op, known):
+    x, y, values = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]], known[op.inputs[0]]
+    try:
+        multiplier, shift = mean_ratio(x, y, op.name)
+    except ModelError:  # of a scale that the core cannot have
+        return np.full(len(values), VARIES)
+    sums = (values - x.zero_point) * (x.shape[1] * x.shape[2])
+    found = (requantize(sums, multiplier, shift) + y.zero_point).clip(-128, 127)
+    return np.where(values == VARIES, VARIES, found)
+
+
 def _mapped(graph, op, known):
     values = known[op.inputs[0]]
     return np.where(values == VARIES, VARIES, byte_table(graph, op)[values & 255])
@@ -159,4 +171,5 @@ def _bytes(op, y, sums, ratios, varies):
 
 RULES = {"CONV_2D": _dense, "FULLY_CONNECTED": _dense, "DEPTHWISE_CONV_2D": _depthwise,
          "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape,
+         "MEAN": _mean,
          **dict.fromkeys(FUNCTIONS, _mapped)}

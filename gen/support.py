@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from gen.lower.arith import pool_ratio, quantize_ratio
+from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
+from gen.lower.channels import require_sums
+from gen.lower.mean import mean_ratio
 from gen.lower.network import CORE, FREE, WEIGHTED, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
@@ -90,7 +92,7 @@ def _check_op(graph, op, config):
         _check_ratios(graph, op)
     {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
      "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
-     "RESHAPE": lambda *_: None}.get(op.kind, _check_copy)(graph, op, config)
+     "MEAN": _check_mean, "RESHAPE": lambda *_: None}.get(op.kind, _check_copy)(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -144,10 +146,19 @@ def _check_pool(graph, op, config):
         sides = [{size for *_, size in spans(op.kernel[i], op.stride[i], op.padding[i][0],
                                              x.shape[1 + i], y.shape[1 + i])} for i in range(2)]
         for count in sorted({rows * cols for rows in sides[0] for cols in sides[1]}):
+            require_sums(op, POOL_WEIGHT, count, config)
             try:
                 pool_ratio(count)
             except ModelError as error:
                 raise ModelError(f"{op.name} {error}") from None
+
+
+def _check_mean(graph, op, config):
+    """A window as large as the image."""
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    _check_window(graph, op, x.shape[1:3], config)
+    require_sums(op, 1, x.shape[1] * x.shape[2], config)
+    mean_ratio(x, y, op.name)
 
 
 def _check_copy(graph, op, config):

@@ -194,6 +194,8 @@ class Machine:
     # --- the drain -----------------------------------------------------------------------------
     def _drain(self, d, psum, read):
         """Sums of all lanes [pixels, groups, C] to bytes in memory."""
+        width = self.config.acc_width
+        assert width == 32 or abs(psum).max() < 1 << width - 1, "psum exceeds the accumulators"
         groups = np.zeros(d["groups"], int) if d["uniform"] else np.arange(d["groups"])
         params = self._params(d["param_base"] + groups)
         out = np.clip(_requantize(psum, params) + d["zero_point"], d["low"], d["high"])

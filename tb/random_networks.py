@@ -69,7 +69,7 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add, self.table])()
+                        self.free_add, self.table, self.mean])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -111,6 +111,11 @@ class RandomNet:
         kind = self.rng.choice([*TABLES])
         self.steps.append(kind)
         self.net.table(kind, alpha=self.rng.uniform(-0.5, 1))
+
+    def mean(self):
+        if self.rng.random() < 0.3:    # it leaves one pixel
+            self.steps.append("mean")
+            self.net.mean(keep=True, scale=self.rng.choice([None, 0.02]))
 
     def fused_add(self):
         """An ADD behind a convolution that nothing else reads."""

@@ -31,7 +31,13 @@ def tables() -> Net:
     return net.conv(12, (3, 3)).add(start).table("HARD_SWISH")
 
 
-NETS = (tables,)
+def means() -> Net:
+    net = Net((1, 7, 5, 3), seed=2).conv(20, (3, 3), zero_point=-100)
+    net.mean(keep=True, zero_point=9).conv(12, (1, 1), scale=0.1)
+    return net.mean(scale=0.08).fully_connected(5)
+
+
+NETS = (tables, means)
 
 
 @pytest.fixture(scope="module", params=CORES)

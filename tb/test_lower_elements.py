@@ -2,16 +2,19 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
+from gen.lower.arith import requantize
 from gen.lower.functions import FUNCTIONS, byte_table, difference_table
+from gen.lower.mean import mean_ratio
 from gen.support import check as verdicts
 from gen.targets import PRESETS
 from models.graph import ModelError
 from models.tflite_reader import parse
-from sim.golden import table
+from sim.golden import mbqm, quantize_multiplier, table
 from sim.golden.tables import TABLES
+from tb.pruned_networks import constant_net
 from tb.test_lower import BUDGET, SEEDS, check, configs
 from tb.tflite_builder import Net
 
@@ -84,6 +87,49 @@ def test_folding_takes_constant_channels_through_tables():
     net.conv(9, weights=weights).table("HARD_SWISH").conv(7, (1, 1)).table("LOGISTIC")
     program = check(net, PRESETS["ecp5-25k"].config)
     assert {tensor.removed for tensor in program.folded} == {(1, 4, 8)}
+
+
+# --- MEAN ----------------------------------------------------------------------------------------
+
+
+@settings(BUDGET, max_examples=300)
+@given(st.tuples(*[st.integers(1, 255)] * 2), st.floats(-12, 2), SEEDS, POINTS)
+def test_mean_ratio_equals_golden_for_any_sum(size, ratio, seed, zero_point):
+    net = Net((1, *size, 1), 0.05, zero_point).mean(scale=0.05 * 2.0 ** -ratio, zero_point=0)
+    graph = parse(net.bytes())
+    op, x, y = graph.ops[0], graph.tensors[graph.input], graph.tensors[graph.output]
+    try:
+        multiplier, shift = mean_ratio(x, y, op.name)
+    except ModelError as error:
+        assert x.scale[0] > y.scale[0] and "for each of" in str(error)
+        reject()
+    count = size[0] * size[1]
+    means = np.random.default_rng(seed).normal(0, 128 * 2.0 ** -ratio, 9)
+    sums = (np.clip(means, -128 - zero_point, 127 - zero_point) * count).astype(np.int64)
+    q, e = quantize_multiplier(x.scale[0] / y.scale[0])
+    k = min(int(np.log2(count)), 32, 31 + e)
+    assert np.array_equal(requantize(sums, multiplier, shift), mbqm(sums, (q << k) // count, e - k))
+
+
+def test_lowering_equals_golden_for_means():
+    @settings(BUDGET, max_examples=80)
+    @given(configs(), st.tuples(*[st.integers(1, 20)] * 2), st.integers(1, 40), st.booleans(),
+           st.booleans(), POINTS, st.sampled_from([None, 0.01, 0.05]), SEEDS)
+    def case(config, size, depth, keep, first, zero_point, scale, seed):
+        net = Net((1, *size, depth), seed=seed)
+        if not first:
+            net.conv(depth, (1, 1), zero_point=zero_point)
+        net.mean((2, 1), keep=keep, scale=scale, zero_point=-zero_point - 1)
+        net = net.conv(3, (1, 1)) if keep else net.fully_connected(3)
+        assume(net.tensors[net.input].scale[0] < 1)
+        check(net, config, inputs=2)
+    case()
+
+
+def test_folding_takes_constant_channels_through_means():
+    net = constant_net(30).mean(scale=0.0005).fully_connected(4)
+    program = check(net, PRESETS["up5k"].config)
+    assert {tensor.removed for tensor in program.folded} == {(1, 3)}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,6 +7,7 @@ from gen.lower.conv import aligned, lower_conv, window
 from gen.lower.copies import lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.functions import FUNCTIONS
+from gen.lower.mean import lower_mean
 from gen.lower.pool import lower_average, lower_max
 from gen.lower.steps import Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
@@ -15,7 +16,8 @@ from models.graph import Graph, ModelError, Op
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
-              "DEPTHWISE_CONV_2D": lower_depthwise, **dict.fromkeys(FUNCTIONS, lower_table)}
+              "DEPTHWISE_CONV_2D": lower_depthwise, "MEAN": lower_mean,
+              **dict.fromkeys(FUNCTIONS, lower_table)}
 CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD")
 FREE = ("RESHAPE",)
 
