@@ -47,6 +47,8 @@ def followed(graph: Graph, op: Op) -> bool:
     x, y = graph.tensors[data[0]], graph.tensors[op.outputs[0]]
     if any(graph.tensors[i].data is not None for i in data):
         return False
+    if op.channel_padding != (0, 0):
+        return False
     pixels = x.size // channels(x)
     if op.kind == "ADD":
         return all(graph.tensors[i].shape == y.shape for i in data)
@@ -128,6 +130,12 @@ def _pool(graph, op, known):
     return np.where(values == VARIES, VARIES, values.clip(*limits))
 
 
+def _pad(_graph, op, known):
+    """Only what equals the padding is the same in every pixel."""
+    values = known[op.inputs[0]]
+    return np.where(values == op.fill, values, VARIES) if any(sum(op.padding, ())) else values
+
+
 def _mean(graph, op, known):
     x, y, values = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]], known[op.inputs[0]]
     try:
@@ -171,5 +179,5 @@ def _bytes(op, y, sums, ratios, varies):
 
 RULES = {"CONV_2D": _dense, "FULLY_CONNECTED": _dense, "DEPTHWISE_CONV_2D": _depthwise,
          "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape,
-         "MEAN": _mean,
+         "MEAN": _mean, "PAD": _pad, "PADV2": _pad,
          **dict.fromkeys(FUNCTIONS, _mapped)}

@@ -163,6 +163,8 @@ def _check_mean(graph, op, config):
 
 def _check_copy(graph, op, config):
     """A window of one pixel."""
+    _rule(op, "paddings of channels", "(0, 0)", op.channel_padding == (0, 0), op.channel_padding,
+          "make the layer before it compute these channels")
     _check_window(graph, op, op.kernel, config)
 
 

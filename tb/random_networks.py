@@ -69,7 +69,7 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add, self.table, self.mean])()
+                        self.free_add, self.table, self.mean, self.pad])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -111,6 +111,12 @@ class RandomNet:
         kind = self.rng.choice([*TABLES])
         self.steps.append(kind)
         self.net.table(kind, alpha=self.rng.uniform(-0.5, 1))
+
+    def pad(self):
+        pads = [tuple(self.rng.randint(0, 2) for _ in range(2)) for _ in range(2)]
+        value = self.rng.choice([None, -128, 5])
+        self.steps.append(f"pad {pads} {value}")
+        self.net.pad(*pads, value=value)
 
     def mean(self):
         if self.rng.random() < 0.3:    # it leaves one pixel

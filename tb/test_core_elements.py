@@ -37,7 +37,12 @@ def means() -> Net:
     return net.mean(scale=0.08).fully_connected(5)
 
 
-NETS = (tables, means)
+def pads() -> Net:
+    net = Net((1, 4, 5, 3), seed=3).pad((2, 1), (0, 3), value=7).conv(12, (3, 3))
+    return net.pad((1, 0), (4, 1)).max_pool((2, 2)).pad((0, 2), (1, 0), value=-128)
+
+
+NETS = (tables, means, pads)
 
 
 @pytest.fixture(scope="module", params=CORES)

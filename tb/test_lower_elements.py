@@ -14,7 +14,7 @@ from models.graph import ModelError
 from models.tflite_reader import parse
 from sim.golden import mbqm, quantize_multiplier, table
 from sim.golden.tables import TABLES
-from tb.pruned_networks import constant_net
+from tb.pruned_networks import ZERO_POINT, constant_net
 from tb.test_lower import BUDGET, SEEDS, check, configs
 from tb.tflite_builder import Net
 
@@ -130,6 +130,30 @@ def test_folding_takes_constant_channels_through_means():
     net = constant_net(30).mean(scale=0.0005).fully_connected(4)
     program = check(net, PRESETS["up5k"].config)
     assert {tensor.removed for tensor in program.folded} == {(1, 3)}
+
+
+# --- PAD -----------------------------------------------------------------------------------------
+
+
+def test_lowering_equals_golden_for_pads():
+    pads = st.tuples(*[st.integers(0, 4)] * 2)
+
+    @settings(BUDGET, max_examples=80)
+    @given(configs(), SIZES, st.integers(1, 40), pads, pads, st.sampled_from([None, -128, 3, 127]),
+           st.booleans(), SEEDS)
+    def case(config, size, depth, rows, cols, value, first, seed):
+        net = Net((1, *size, depth), seed=seed)
+        if not first:
+            net.conv(depth, (1, 1))
+        check(net.pad(rows, cols, value=value).max_pool((1, 1)), config, inputs=2)
+    case()
+
+
+def test_folding_takes_constant_channels_through_pads_of_the_same_value_only():
+    for value, gone in ((ZERO_POINT + 30, (1, 3)), (None, ()), (5, ())):
+        net = constant_net(30).pad(value=value).max_pool((1, 1)).conv(4, (1, 1))
+        program = check(net, PRESETS["up5k"].config)
+        assert {tensor.removed for tensor in program.folded} == ({gone} if gone else set())
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -39,8 +39,9 @@ CASES = [
     (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
      r"op00_DEPTHWISE_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
     *((net, None, f"op00_{net.operators[0].kind} kind must be .*, which is not supported yet; rep")
-      for net in (Net((1, 8, 8, 4)).pad(), Net((1, 8, 8, 4)).pad(value=5),
-                  Net((1, 8, 8, 4)).concatenation(0), Net((1, 8, 8, 4)).mul(0))),
+      for net in (Net((1, 8, 8, 4)).concatenation(0), Net((1, 8, 8, 4)).mul(0))),
+    (Net((1, 8, 8, 4)).pad(channels=(0, 2)), None,
+     r"op00_PAD paddings of channels must be \(0, 0\), not \(0, 2\); make the layer"),
     (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,
      r"op01_CONV_2D padding must be at most 128, not \(129, 1\); pad less"),
     (Net((1, 8, 8, 4)).conv(4, dilation=(2, 2)), None,

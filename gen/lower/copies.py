@@ -18,6 +18,16 @@ def lower_table(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     return (replace(step, table=difference_table(byte_table(graph, op))),)
 
 
+def lower_pad(_graph: Graph, op: Op, seen: Storage, config: CoreConfig,
+              source: int, output: int) -> tuple[Step, ...]:
+    """The step of one PAD or PADV2 of height and width: windows that lie outside are the value."""
+    (top, bottom), (left, right) = op.padding
+    size = seen.height + top + bottom, seen.width + left + right
+    step = copy(op, seen, size, config, source, output, fill=op.fill, y_start=-top,
+                x_start=-left * seen.pixel_bytes)
+    return (replace(step, in_offset=-top * seen.row_bytes),)
+
+
 def copy(op: Op, seen: Storage, size: tuple[int, int], config: CoreConfig, source: int,
          output: int, **fields: int) -> Step:
     """The step that copies every pixel of a tensor to one of ``size`` (height, width) pixels."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
 from gen.lower.conv import aligned, lower_conv, window
-from gen.lower.copies import lower_table
+from gen.lower.copies import lower_pad, lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.functions import FUNCTIONS
 from gen.lower.mean import lower_mean
@@ -17,7 +17,7 @@ from models.graph import Graph, ModelError, Op
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
               "DEPTHWISE_CONV_2D": lower_depthwise, "MEAN": lower_mean,
-              **dict.fromkeys(FUNCTIONS, lower_table)}
+              "PAD": lower_pad, "PADV2": lower_pad, **dict.fromkeys(FUNCTIONS, lower_table)}
 CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD")
 FREE = ("RESHAPE",)
 
