@@ -82,17 +82,15 @@ def _check_op(graph, op, config):
         raise ModelError(f"{op.name} kind must be one of {', '.join(CORE + FREE)}, not "
                          f"{op.kind!r}, which is not supported yet; replace the operator")
     activations = [i for i in op.inputs if i >= 0 and graph.tensors[i].data is None]
-    data = 2 if op.kind == "ADD" else 1
-    if len(activations) != data or set(activations) != set(op.inputs[:data]):
+    data = {"ADD": 2, "CONCATENATION": len(op.inputs)}.get(op.kind, 1)
+    if activations != list(op.inputs[:data]):
         raise ModelError(f"{op.name} inputs must be {data} computed tensors, not "
                          f"{len(activations)}; fold or remove constant operands")
     for i in (*activations, *op.outputs):
         _check_tensor(op, graph.tensors[i])
     if op.kind in WEIGHTED:
         _check_ratios(graph, op)
-    {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
-     "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
-     "MEAN": _check_mean, "RESHAPE": lambda *_: None}.get(op.kind, _check_copy)(graph, op, config)
+    CHECKS.get(op.kind, _check_copy)(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -161,6 +159,15 @@ def _check_mean(graph, op, config):
     mean_ratio(x, y, op.name)
 
 
+def _check_concatenation(graph, op, config):
+    """Every operand but the last fills whole lines."""
+    for tensor in op.inputs[:-1]:
+        count = graph.tensors[tensor].shape[-1]
+        _rule(op, "channels of operands but the last", f"a multiple of {config.V}",
+              count % config.V == 0, count, "choose such channels, or put this operand last")
+    _check_copy(graph, op, config)
+
+
 def _check_copy(graph, op, config):
     """A window of one pixel."""
     _rule(op, "paddings of channels", "(0, 0)", op.channel_padding == (0, 0), op.channel_padding,
@@ -197,3 +204,9 @@ def _check_window(graph, op, kernel, config):
           "use a smaller kernel or stride")
     left = pads[1] * align_up(x.shape[-1], config.V)
     _rule(op, "left padding", "at most 32768 bytes", left <= 32768, left, "pad less")
+
+
+CHECKS = {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
+          "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
+          "MEAN": _check_mean, "CONCATENATION": _check_concatenation,
+          "RESHAPE": lambda *_: None}  # of the others, _check_copy

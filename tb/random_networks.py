@@ -69,7 +69,7 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add, self.table, self.mean, self.pad])()
+                        self.free_add, self.table, self.mean, self.pad, self.concatenation])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -117,6 +117,18 @@ class RandomNet:
         value = self.rng.choice([None, -128, 5])
         self.steps.append(f"pad {pads} {value}")
         self.net.pad(*pads, value=value)
+
+    def concatenation(self):
+        """A convolution before, behind or between what it reads, if that fills whole lines."""
+        start = self.net.here
+        like, count = self.net.tensors[start], self.rng.randint(1, 24)
+        self.conv(count, same=True, scale=float(like.scale[0]))
+        self.net.tensors[self.net.here].zero_point = like.zero_point
+        operands = self.rng.choice([(self.net.here, start), (start, self.net.here),
+                                    (start, self.net.here, start)])
+        self.net.here = operands[0]
+        self.steps.append(f"concatenation of {len(operands)}")
+        self.net.concatenation(*operands[1:])
 
     def mean(self):
         if self.rng.random() < 0.3:    # it leaves one pixel

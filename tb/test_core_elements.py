@@ -42,7 +42,15 @@ def pads() -> Net:
     return net.pad((1, 0), (4, 1)).max_pool((2, 2)).pad((0, 2), (1, 0), value=-128)
 
 
-NETS = (tables, means, pads)
+def concatenations() -> Net:
+    net = Net((1, 5, 3, 8), 0.05, 3, seed=4)
+    start = net.here
+    other = net.conv(20, (3, 3), scale=0.05, zero_point=3).here
+    net.here = start
+    return net.concatenation(start, other).conv(7, (3, 3))
+
+
+NETS = (tables, means, pads, concatenations)
 
 
 @pytest.fixture(scope="module", params=CORES)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
+from gen.fold import fold_channels
 from gen.lower.arith import requantize
 from gen.lower.functions import FUNCTIONS, byte_table, difference_table
 from gen.lower.mean import mean_ratio
@@ -14,7 +15,7 @@ from models.graph import ModelError
 from models.tflite_reader import parse
 from sim.golden import mbqm, quantize_multiplier, table
 from sim.golden.tables import TABLES
-from tb.pruned_networks import ZERO_POINT, constant_net
+from tb.pruned_networks import ZERO_POINT, constant_net, weights
 from tb.test_lower import BUDGET, SEEDS, check, configs
 from tb.tflite_builder import Net
 
@@ -154,6 +155,44 @@ def test_folding_takes_constant_channels_through_pads_of_the_same_value_only():
         net = constant_net(30).pad(value=value).max_pool((1, 1)).conv(4, (1, 1))
         program = check(net, PRESETS["up5k"].config)
         assert {tensor.removed for tensor in program.folded} == ({gone} if gone else set())
+
+
+# --- CONCATENATION -------------------------------------------------------------------------------
+
+
+def test_lowering_equals_golden_for_concatenations():
+    @settings(BUDGET, max_examples=80)
+    @given(configs(), SIZES, st.lists(st.integers(1, 3), min_size=1, max_size=3),
+           st.integers(1, 40), st.booleans(), SEEDS)
+    def case(config, size, lines, last, twice, seed):
+        net = Net((1, *size, lines[0] * config.V), 0.05, -7, seed=seed)
+        start, parts = net.here, [net.here]
+        for channels in (*(count * config.V for count in lines[1:]), last):
+            net.here = start
+            parts.append(net.conv(channels, (1, 1), scale=0.05, zero_point=-7).here)
+        net.here, *others = [start] * twice + parts
+        net.concatenation(*others).conv(3, (1, 1))
+        check(net, config, inputs=2)
+    case()
+
+
+def test_concatenation_of_vectors_and_of_reshapes():
+    net = Net((1, 4, 4, 16), 0.05, 3, seed=1).conv(16, scale=0.05, zero_point=3)
+    start = net.here
+    net.reshape((1, 2, 8, 16))
+    first = net.here
+    net.here = start
+    net.conv(5, scale=0.05, zero_point=3).reshape((1, 2, 8, 5))
+    net.here, other = first, net.here
+    net.concatenation(other).mean(scale=0.05, zero_point=3)
+    check(net.fully_connected(32, scale=0.05, zero_point=3).concatenation(net.here),
+          PRESETS["ecp5-85k"].config)
+
+
+def test_folding_keeps_the_channels_of_concatenations():
+    net = Net((1, 6, 6, 3), 0.05, 3, seed=1).conv(16, weights=weights((16, 3, 3, 3), 1, 3))
+    graph = parse(net.concatenation(net.here).conv(4, (1, 1)).bytes())
+    assert fold_channels(graph).graph is graph
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -38,8 +38,9 @@ def cut(op, **changes):
 CASES = [
     (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
      r"op00_DEPTHWISE_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
-    *((net, None, f"op00_{net.operators[0].kind} kind must be .*, which is not supported yet; rep")
-      for net in (Net((1, 8, 8, 4)).concatenation(0), Net((1, 8, 8, 4)).mul(0))),
+    (Net((1, 8, 8, 4)).mul(0), None, "op00_MUL kind must be .*, which is not supported yet; rep"),
+    (Net((1, 8, 8, 4)).concatenation(0), None, "op00_CONCATENATION channels of operands but the "
+     "last must be a multiple of 8, not 4; choose such channels, or put this operand last"),
     (Net((1, 8, 8, 4)).pad(channels=(0, 2)), None,
      r"op00_PAD paddings of channels must be \(0, 0\), not \(0, 2\); make the layer"),
     (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,

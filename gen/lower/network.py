@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
 from gen.lower.conv import aligned, lower_conv, window
-from gen.lower.copies import lower_pad, lower_table
+from gen.lower.copies import lower_concatenation, lower_pad, lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.functions import FUNCTIONS
 from gen.lower.mean import lower_mean
@@ -18,7 +18,7 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
               "DEPTHWISE_CONV_2D": lower_depthwise, "MEAN": lower_mean,
               "PAD": lower_pad, "PADV2": lower_pad, **dict.fromkeys(FUNCTIONS, lower_table)}
-CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD")
+CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD", "CONCATENATION")
 FREE = ("RESHAPE",)
 
 
@@ -141,11 +141,12 @@ def _layer(graph, op, conv, roots, storages, config):
         step = lower_add(addition(graph, op, 0, config), storages[output], config, source, second,
                          output)
         steps, inputs = (step,), (source, second)
+    elif op.kind == "CONCATENATION":
+        inputs = tuple(roots[tensor] for tensor in op.inputs)
+        parts = [_lines(graph, op, tensor, roots, storages, config) for tensor in op.inputs]
+        steps = lower_concatenation(op, parts, storages[output], config, inputs, output)
     elif not is_dense(graph, op):
-        seen = view(storages[source], graph.tensors[op.inputs[0]].shape, op, config)
-        if seen.pixel_bytes % config.V:
-            raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
-                             f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
+        seen = _lines(graph, op, op.inputs[0], roots, storages, config)
         steps = BY_CHANNEL[op.kind](graph, op, seen, config, source, output)
     else:
         steps = (lower_conv(graph, op, storages[source], config, source, output),)
@@ -154,6 +155,15 @@ def _layer(graph, op, conv, roots, storages, config):
                  kind="+".join(part.kind for part in ops), output=output,
                  inputs=tuple(dict.fromkeys(inputs)), macs=graph.macs(main), steps=steps,
                  tensors=aliases(roots, output), fused=fused)
+
+
+def _lines(graph, op, tensor, roots, storages, config):
+    """An operand whose pixels take whole lines."""
+    seen = view(storages[roots[tensor]], graph.tensors[tensor].shape, op, config)
+    if seen.pixel_bytes % config.V:
+        raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
+                         f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
+    return seen
 
 
 def _require_lines(storage, output, op):
