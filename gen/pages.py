@@ -119,7 +119,10 @@ class _Planner:
                 fields["w_base"] = self._hold(index, Space.WEIGHT, rows.tobytes())
             whole_step = whole or not self.paged[Space.PARAM]
             fields |= self._params(index, step, start, count, whole_step)
-            part = replace(step, out_offset=step.out_offset + start // self.config.groups_per_line)
+            line = start // self.config.groups_per_line
+            shift = 0 if step.op == Opcode.CONV else line * self.config.V   # its own channels
+            part = replace(step, out_offset=step.out_offset + line,
+                           in_offset=step.in_offset + shift)
             self.commands.append(Command(layer=index, step=part, fields=fields))
 
     def _params(self, index, step, start, count, whole):
