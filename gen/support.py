@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
 from gen.lower.channels import require_sums
 from gen.lower.mean import mean_ratio
+from gen.lower.mul import by_channel, mul_ratio
 from gen.lower.network import CORE, FREE, WEIGHTED, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
@@ -83,7 +84,8 @@ def _check_op(graph, op, config):
                          f"{op.kind!r}, which is not supported yet; replace the operator")
     activations = [i for i in op.inputs if i >= 0 and graph.tensors[i].data is None]
     data = {"ADD": 2, "CONCATENATION": len(op.inputs)}.get(op.kind, 1)
-    if activations != list(op.inputs[:data]):
+    wanted = activations if op.kind == "MUL" and activations else list(op.inputs[:data])
+    if activations != wanted:
         raise ModelError(f"{op.name} inputs must be {data} computed tensors, not "
                          f"{len(activations)}; fold or remove constant operands")
     for i in (*activations, *op.outputs):
@@ -168,6 +170,20 @@ def _check_concatenation(graph, op, config):
     _check_copy(graph, op, config)
 
 
+def _check_mul(graph, op, config):
+    """One factor a channel."""
+    found = by_channel(graph, op)
+    if found is None:
+        shapes = tuple(graph.tensors[i].shape for i in op.inputs)
+        raise ModelError(f"{op.name} operands must be a computed tensor and one factor for each "
+                         f"of its channels, not {shapes}; broadcast over height and width")
+    mul_ratio(graph, found)
+    computed = graph.tensors[found.inputs[1]].data is None
+    _rule(op, "align", f"at most C = {config.C}", not computed or config.align <= config.C,
+          config.align, "set align=1")
+    _check_copy(graph, found, config)
+
+
 def _check_copy(graph, op, config):
     """A window of one pixel."""
     _rule(op, "paddings of channels", "(0, 0)", op.channel_padding == (0, 0), op.channel_padding,
@@ -208,5 +224,5 @@ def _check_window(graph, op, kernel, config):
 
 CHECKS = {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
           "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
-          "MEAN": _check_mean, "CONCATENATION": _check_concatenation,
+          "MEAN": _check_mean, "CONCATENATION": _check_concatenation, "MUL": _check_mul,
           "RESHAPE": lambda *_: None}  # of the others, _check_copy

@@ -3,6 +3,8 @@
 import random
 from fractions import Fraction
 
+import numpy as np
+
 from hw.config import CoreConfig
 from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
@@ -69,7 +71,8 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add, self.table, self.mean, self.pad, self.concatenation])()
+                        self.free_add, self.table, self.mean, self.pad, self.concatenation,
+                        self.gate])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -130,10 +133,29 @@ class RandomNet:
         self.steps.append(f"concatenation of {len(operands)}")
         self.net.concatenation(*operands[1:])
 
+    def gate(self):
+        """One factor for each channel, computed or constant."""
+        start, rng = self.net.here, self.rng
+        scale = 0.3 * float(self.net.tensors[start].scale[0])
+        zero_point = rng.choice([-128, 0, 127, rng.randint(-128, 127)])
+        if rng.random() < 0.3:
+            data = self.net.rng.integers(-128, 128, self.net.shape[3:], np.int8)
+            self.steps.append("mul by constants")
+            self.net.mul(self.net.tensor(data.shape, 0.01, zero_point, data=data), scale=scale)
+            return
+        self.net.mean(keep=True, scale=scale)
+        self.net.conv(self.net.shape[3], (1, 1), scale=0.01, zero_point=zero_point)
+        if rng.random() < 0.5:
+            self.net.table("LOGISTIC")
+        self.steps.append("mul")
+        self.net.mul(start, scale=scale, activation=self.activation)
+
     def mean(self):
-        if self.rng.random() < 0.3:    # it leaves one pixel
-            self.steps.append("mean")
-            self.net.mean(keep=True, scale=self.rng.choice([None, 0.02]))
+        if self.rng.random() < 0.7:    # it would leave one pixel
+            self.pool()
+            return
+        self.steps.append("mean")
+        self.net.mean(keep=True, scale=self.rng.choice([None, 0.02]))
 
     def fused_add(self):
         """An ADD behind a convolution that nothing else reads."""

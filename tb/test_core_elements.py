@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gen.compile import compile_model
@@ -50,7 +51,21 @@ def concatenations() -> Net:
     return net.concatenation(start, other).conv(7, (3, 3))
 
 
-NETS = (tables, means, pads, concatenations)
+def gates() -> Net:
+    """Squeeze and excite, with every kind of zero points, and a constant factor."""
+    net = Net((1, 5, 4, 3), seed=5)
+    for zero_point, gate in ((-128, "LOGISTIC"), (9, "TANH"), (127, None), (0, "HARD_SWISH")):
+        start = net.conv(20, (2, 2), zero_point=zero_point).here
+        scale = 0.3 * float(net.tensors[start].scale[0])
+        net.mean(keep=True, scale=scale).conv(20, (1, 1), scale=0.01, zero_point=40)
+        if gate:
+            net.table(gate, scale=0.01, zero_point=5)
+        net.mul(start, scale=scale)
+    data = net.rng.integers(-128, 128, 20, np.int8)
+    return net.mul(net.tensor((20,), 0.02, -128, data=data), activation="RELU6")
+
+
+NETS = (tables, means, pads, concatenations, gates)
 
 
 @pytest.fixture(scope="module", params=CORES)

@@ -1,10 +1,14 @@
 """Operators without weights or windows: lowered for random cores they give the golden bytes."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
+from gen.compile import compile_model
 from gen.fold import fold_channels
 from gen.lower.arith import requantize
 from gen.lower.functions import FUNCTIONS, byte_table, difference_table
@@ -13,15 +17,17 @@ from gen.support import check as verdicts
 from gen.targets import PRESETS
 from models.graph import ModelError
 from models.tflite_reader import parse
-from sim.golden import mbqm, quantize_multiplier, table
+from sim.golden import mbqm, quantize_multiplier, run, table
 from sim.golden.tables import TABLES
+from tb.program_model import run_program
 from tb.pruned_networks import ZERO_POINT, constant_net, weights
-from tb.test_lower import BUDGET, SEEDS, check, configs
+from tb.test_lower import ACTIVATIONS, BUDGET, SEEDS, check, configs
 from tb.tflite_builder import Net
 
 SIZES = st.tuples(*[st.integers(1, 6)] * 2)
 POINTS = st.sampled_from([-128, -5, 0, 127])
 SCALES_PER_TABLE = 100
+EVERY = np.arange(-128, 128).astype(np.int8)
 
 
 # --- operators of one byte -----------------------------------------------------------------------
@@ -193,6 +199,74 @@ def test_folding_keeps_the_channels_of_concatenations():
     net = Net((1, 6, 6, 3), 0.05, 3, seed=1).conv(16, weights=weights((16, 3, 3, 3), 1, 3))
     graph = parse(net.concatenation(net.here).conv(4, (1, 1)).bytes())
     assert fold_channels(graph).graph is graph
+
+
+# --- MUL -----------------------------------------------------------------------------------------
+
+
+def test_lowering_equals_golden_for_products_with_computed_factors():
+    @settings(BUDGET, max_examples=120)
+    @given(configs(), SIZES, st.integers(1, 70), POINTS, POINTS, POINTS, ACTIVATIONS,
+           st.tuples(*[st.booleans()] * 4), SEEDS)
+    def case(config, size, depth, x_point, s_point, y_point, activation, forms, seed):
+        assume(config.align <= config.C)
+        first, swap, keep, again = forms
+        net = Net((1, *size, depth), 0.05, x_point, seed=seed)
+        if not first:
+            net.conv(depth, (1, 1), scale=0.05, zero_point=x_point)
+        start = net.here
+        factors = net.mean(keep=keep, scale=0.02, zero_point=s_point).here
+        net.here, other = (start, factors) if swap else (factors, start)
+        net.mul(other, activation=activation, scale=0.02, zero_point=y_point)
+        if again:          # the same rows of the weight banks, between ordinary ones
+            net.conv(depth, (1, 1)).mul(factors).conv(3, (2, 2), padding="SAME")
+        check(net, config, inputs=2)
+    case()
+
+
+def test_lowering_equals_golden_for_products_with_constants():
+    @settings(BUDGET, max_examples=80)
+    @given(configs(), SIZES, st.integers(1, 40), POINTS, POINTS, ACTIVATIONS,
+           st.sampled_from([(), (1,), "C", "1C", "111C"]), st.booleans(), SEEDS)
+    def case(config, size, depth, x_point, s_point, activation, shape, swap, seed):
+        net = Net((1, *size, depth), 0.05, x_point, seed=seed)
+        if isinstance(shape, str):
+            shape = tuple(depth if side == "C" else 1 for side in shape)
+        data = np.asarray(net.rng.choice([-128, 0, 127, 5, -60], shape), np.int8)
+        other = net.tensor(shape, 0.02, s_point, data=data)
+        if swap:
+            net.here, other = other, net.here
+        net.mul(other, activation=activation, scale=0.05).max_pool((1, 1))
+        check(net, config, inputs=2)
+    case()
+
+
+def test_product_is_exact_for_every_pair_of_bytes():
+    for target, point in product(PRESETS.values(), (-128, 0, 127)):
+        net = Net((1, 4, 64, 256), 0.05, point, seed=1)   # every byte of x in every channel
+        other = net.tensor((1, 1, 1, 256), 0.02, -1 - point, data=EVERY.reshape(1, 1, 1, 256))
+        graph = parse(net.mul(other, scale=0.3, zero_point=3).bytes())
+        x = np.broadcast_to(EVERY.reshape(1, 4, 64, 1), (1, 4, 64, 256))
+        config = replace(target.config, act_lines=65536, memory="plain")
+        program = compile_model(graph, replace(target, config=config))
+        assert np.array_equal(run_program(program, x)[graph.output], run(graph, x)[graph.output])
+
+
+def test_written_weights_share_no_rows_with_weights_of_zeros():
+    net = Net((1, 4, 4, 16), 0.05, 0, seed=1)
+    start = net.conv(16, (1, 1), weights=np.zeros((16, 1, 1, 16)), scale=0.05, zero_point=0).here
+    net.conv(16, (1, 1), scale=0.05, zero_point=0).mean(keep=True, scale=0.02, zero_point=0)
+    check(net.mul(start, scale=0.02), PRESETS["ecp5-85k"].config, inputs=2)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_squeeze_and_excite_runs_on_every_preset(name):
+    net = Net((1, 9, 7, 3), seed=4)
+    start = net.conv(40, (3, 3), stride=(2, 2)).table("HARD_SWISH").here
+    net.mean(keep=True).conv(8, (1, 1), activation="RELU").conv(40, (1, 1)).table("LOGISTIC")
+    net.mul(start, scale=0.02).conv(16, (1, 1))
+    assert {v.where for v in verdicts(parse(net.bytes()), PRESETS[name].config)} == {"core"}
+    check(net, PRESETS[name].config)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -35,10 +35,18 @@ def cut(op, **changes):
     return change
 
 
+def constant_product(shape, scale=None) -> Net:
+    net = Net((1, 8, 8, 4))
+    return net.mul(net.tensor(shape, 0.1, 3, data=np.ones(shape, np.int8)), scale=scale)
+
+
 CASES = [
     (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
      r"op00_DEPTHWISE_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
-    (Net((1, 8, 8, 4)).mul(0), None, "op00_MUL kind must be .*, which is not supported yet; rep"),
+    (Net((1, 8, 8, 4)).mul(0), None, "op00_MUL operands must be a computed tensor and one factor "
+     "for each of its channels, not .*; broadcast over height and width"),
+    (constant_product((8, 8, 1)), None, "op00_MUL operands must be a computed tensor and one fact"),
+    (constant_product((4,), scale=1e-6), None, "op00_MUL scale ratio must be below 2, not"),
     (Net((1, 8, 8, 4)).concatenation(0), None, "op00_CONCATENATION channels of operands but the "
      "last must be a multiple of 8, not 4; choose such channels, or put this operand last"),
     (Net((1, 8, 8, 4)).pad(channels=(0, 2)), None,
