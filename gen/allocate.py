@@ -62,6 +62,9 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig) -> tupl
         first[layer.output] = last[layer.output] = i
         for tensor in layer.inputs:
             last[tensor] = i
+        if layer.scratch is not None:
+            first[layer.scratch] = last[layer.scratch] = i
+            chains[layer.scratch] = [layer.scratch]
         if layer.in_place is None:
             chains[layer.output] = [layer.output]
         else:

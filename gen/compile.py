@@ -92,6 +92,8 @@ def _addresses(command: Command, places, homes, config):
     if command.home is not None:
         return fields | {"res_base": homes[command.home]}
     assert step is not None
+    if fields["op"] == Opcode.LOAD:
+        return fields | {"res_base": places[step.written] + fields["res_base"]}
     fields["out_base"] = places[step.output] + step.out_offset
     page = step.out_offset
     if step.source is not None:

@@ -3,7 +3,9 @@
 import numpy as np
 
 from gen.lower.arith import ADD_SHIFT, activation_range, add_table, quantize_ratio, requantize
-from models.graph import Graph, Op, Tensor
+from gen.lower.functions import FUNCTIONS, byte_table
+from gen.lower.mean import mean_ratio
+from models.graph import Graph, ModelError, Op, Tensor
 
 VARIES = 256         # in the place of a constant byte
 MOST = 1 << 31       # int32 values lie below: larger sums would wrap
@@ -44,6 +46,8 @@ def followed(graph: Graph, op: Op) -> bool:
     data = op.inputs[:2] if op.kind == "ADD" else op.inputs[:1]
     x, y = graph.tensors[data[0]], graph.tensors[op.outputs[0]]
     if any(graph.tensors[i].data is not None for i in data):
+        return False
+    if op.channel_padding != (0, 0):
         return False
     pixels = x.size // channels(x)
     if op.kind == "ADD":
@@ -126,6 +130,28 @@ def _pool(graph, op, known):
     return np.where(values == VARIES, VARIES, values.clip(*limits))
 
 
+def _pad(_graph, op, known):
+    """Only what equals the padding is the same in every pixel."""
+    values = known[op.inputs[0]]
+    return np.where(values == op.fill, values, VARIES) if any(sum(op.padding, ())) else values
+
+
+def _mean(graph, op, known):
+    x, y, values = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]], known[op.inputs[0]]
+    try:
+        multiplier, shift = mean_ratio(x, y, op.name)
+    except ModelError:  # of a scale that the core cannot have
+        return np.full(len(values), VARIES)
+    sums = (values - x.zero_point) * (x.shape[1] * x.shape[2])
+    found = (requantize(sums, multiplier, shift) + y.zero_point).clip(-128, 127)
+    return np.where(values == VARIES, VARIES, found)
+
+
+def _mapped(graph, op, known):
+    values = known[op.inputs[0]]
+    return np.where(values == VARIES, VARIES, byte_table(graph, op)[values & 255])
+
+
 def _reshape(graph, op, known):
     values = known[op.inputs[0]]
     return np.tile(values, channels(graph.tensors[op.outputs[0]]) // len(values))
@@ -152,4 +178,6 @@ def _bytes(op, y, sums, ratios, varies):
 
 
 RULES = {"CONV_2D": _dense, "FULLY_CONNECTED": _dense, "DEPTHWISE_CONV_2D": _depthwise,
-         "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape}
+         "ADD": _add, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "RESHAPE": _reshape,
+         "MEAN": _mean, "PAD": _pad, "PADV2": _pad,
+         **dict.fromkeys(FUNCTIONS, _mapped)}

@@ -17,11 +17,11 @@ class Command:
     layer : int
         Index of the layer it belongs to.
     step : Step or None
-        Whose tensors it touches; None for LOAD.
+        Whose tensors it touches; None for LOAD of constants.
     fields : dict
         All other fields.
     home : int or None
-        Of LOAD: index of the block of bytes that it copies.
+        Of LOAD: index of the block of bytes that it copies, if they are constants.
     """
 
     layer: int
@@ -50,8 +50,9 @@ class Plan:
 
 def rows_needed(layers: tuple[Layer, ...], config: CoreConfig) -> int:
     """Weight rows that hold all weights of a network, each distinct block once."""
-    blocks = {step.weights.tobytes() for layer in layers for step in layer.steps}
-    return sum(map(len, blocks)) // config.row_bytes
+    blocks = {(step.written is None, step.weights.tobytes())
+              for layer in layers for step in layer.steps}
+    return sum(len(block) for _, block in blocks) // config.row_bytes
 
 
 def groups_needed(layers: tuple[Layer, ...], config: CoreConfig) -> int:
@@ -93,6 +94,7 @@ class _Planner:
                      Space.TABLE: 1024}
         self.images = {space: bytearray() for space in self.paged}
         self.places: dict[tuple[Space, bytes], int] = {}
+        self.written: dict[int, int] = {}
         self.homes: dict[bytes, int] = {}
         self.loaded: dict[Space, bytes] = {}
         self.commands: list[Command] = []
@@ -114,12 +116,17 @@ class _Planner:
             fields = step.fields | {"op": step.op, "groups": count}
             if count < step.groups:
                 fields["split"] = choose_split(self.config, fields["out_w"], fields["out_h"], count)
-            if step.weights.size:
+            if step.written is not None:
+                fields["w_base"] = self._load_written(index, step, start, count)
+            elif step.weights.size:
                 rows = step.weights if step.hold else step.weights[start:start + count]
                 fields["w_base"] = self._hold(index, Space.WEIGHT, rows.tobytes())
             whole_step = whole or not self.paged[Space.PARAM]
             fields |= self._params(index, step, start, count, whole_step)
-            part = replace(step, out_offset=step.out_offset + start // self.config.groups_per_line)
+            line = start // self.config.groups_per_line
+            shift = 0 if step.op == Opcode.CONV else line * self.config.V   # its own channels
+            part = replace(step, out_offset=step.out_offset + line,
+                           in_offset=step.in_offset + shift)
             self.commands.append(Command(layer=index, step=part, fields=fields))
 
     def _params(self, index, step, start, count, whole):
@@ -156,6 +163,21 @@ class _Planner:
                       "zero_point": space}
             self.commands.append(Command(layer=index, step=None, fields=fields, home=home))
         return 0
+
+    def _load_written(self, index, step, start, count):
+        """Address of weights that the core computes, and their LOAD."""
+        space, base, rows = Space.WEIGHT, 0, count * step.group_rows
+        if self.paged[space]:
+            self.loaded.pop(space, None)
+        else:
+            image = self.images[space]
+            base = self.written.setdefault(rows, len(image) // self.unit[space])
+            image += bytes(max(0, (base + rows) * self.unit[space] - len(image)))
+        lines = self.unit[space] // self.config.V
+        fields = {"op": Opcode.LOAD, "groups": rows * lines, "out_base": base, "zero_point": space,
+                  "res_base": start * step.group_rows * lines}
+        self.commands.append(Command(layer=index, step=step, fields=fields))
+        return base
 
     def _page_groups(self, layer, step):
         """Column groups of a step that the memories hold together."""

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from gen.lower.arith import pool_ratio, quantize_ratio
+from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
+from gen.lower.channels import require_sums
+from gen.lower.mean import mean_ratio
+from gen.lower.mul import by_channel, mul_ratio
 from gen.lower.network import CORE, FREE, WEIGHTED, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
@@ -80,17 +83,16 @@ def _check_op(graph, op, config):
         raise ModelError(f"{op.name} kind must be one of {', '.join(CORE + FREE)}, not "
                          f"{op.kind!r}, which is not supported yet; replace the operator")
     activations = [i for i in op.inputs if i >= 0 and graph.tensors[i].data is None]
-    data = 2 if op.kind == "ADD" else 1
-    if len(activations) != data or set(activations) != set(op.inputs[:data]):
+    data = {"ADD": 2, "CONCATENATION": len(op.inputs)}.get(op.kind, 1)
+    wanted = activations if op.kind == "MUL" and activations else list(op.inputs[:data])
+    if activations != wanted:
         raise ModelError(f"{op.name} inputs must be {data} computed tensors, not "
                          f"{len(activations)}; fold or remove constant operands")
     for i in (*activations, *op.outputs):
         _check_tensor(op, graph.tensors[i])
     if op.kind in WEIGHTED:
         _check_ratios(graph, op)
-    {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
-     "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
-     "RESHAPE": lambda *_: None}[op.kind](graph, op, config)
+    CHECKS.get(op.kind, _check_copy)(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -144,10 +146,49 @@ def _check_pool(graph, op, config):
         sides = [{size for *_, size in spans(op.kernel[i], op.stride[i], op.padding[i][0],
                                              x.shape[1 + i], y.shape[1 + i])} for i in range(2)]
         for count in sorted({rows * cols for rows in sides[0] for cols in sides[1]}):
+            require_sums(op, POOL_WEIGHT, count, config)
             try:
                 pool_ratio(count)
             except ModelError as error:
                 raise ModelError(f"{op.name} {error}") from None
+
+
+def _check_mean(graph, op, config):
+    """A window as large as the image."""
+    x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    _check_window(graph, op, x.shape[1:3], config)
+    require_sums(op, 1, x.shape[1] * x.shape[2], config)
+    mean_ratio(x, y, op.name)
+
+
+def _check_concatenation(graph, op, config):
+    """Every operand but the last fills whole lines."""
+    for tensor in op.inputs[:-1]:
+        count = graph.tensors[tensor].shape[-1]
+        _rule(op, "channels of operands but the last", f"a multiple of {config.V}",
+              count % config.V == 0, count, "choose such channels, or put this operand last")
+    _check_copy(graph, op, config)
+
+
+def _check_mul(graph, op, config):
+    """One factor a channel."""
+    found = by_channel(graph, op)
+    if found is None:
+        shapes = tuple(graph.tensors[i].shape for i in op.inputs)
+        raise ModelError(f"{op.name} operands must be a computed tensor and one factor for each "
+                         f"of its channels, not {shapes}; broadcast over height and width")
+    mul_ratio(graph, found)
+    computed = graph.tensors[found.inputs[1]].data is None
+    _rule(op, "align", f"at most C = {config.C}", not computed or config.align <= config.C,
+          config.align, "set align=1")
+    _check_copy(graph, found, config)
+
+
+def _check_copy(graph, op, config):
+    """A window of one pixel."""
+    _rule(op, "paddings of channels", "(0, 0)", op.channel_padding == (0, 0), op.channel_padding,
+          "make the layer before it compute these channels")
+    _check_window(graph, op, op.kernel, config)
 
 
 def _check_sides(op, tensor, config):
@@ -179,3 +220,9 @@ def _check_window(graph, op, kernel, config):
           "use a smaller kernel or stride")
     left = pads[1] * align_up(x.shape[-1], config.V)
     _rule(op, "left padding", "at most 32768 bytes", left <= 32768, left, "pad less")
+
+
+CHECKS = {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,
+          "ADD": _check_add, "AVERAGE_POOL_2D": _check_pool, "MAX_POOL_2D": _check_pool,
+          "MEAN": _check_mean, "CONCATENATION": _check_concatenation, "MUL": _check_mul,
+          "RESHAPE": lambda *_: None}  # of the others, _check_copy

@@ -158,6 +158,7 @@ class Drain(wiring.Component):
             looked_up, other = Mux(d.table_first, a, b), Mux(d.table_first, b, a)
             difference = Signal(signed(9), name=f"difference{unit}")
             is_max = d.op == Opcode.MAX
+            no_table = is_max & ~d.table_first
             m.d.sync += difference.eq(Mux(is_max, a, other).as_signed() - d.z_other)
             difference = delayed(m, difference, latency - 1)
             m.d.comb += [
@@ -165,7 +166,7 @@ class Drain(wiring.Component):
                 table.w_data.eq(self.t_data),
                 table.r_addr.eq(looked_up),
                 requant.i_valid.eq(fire), requant.i.second.eq(is_second),
-                requant.i.acc.eq(Mux(is_second, Mux(is_max, 0, table.r_data) + (difference << 19),
+                requant.i.acc.eq(Mux(is_second, Mux(no_table, 0, table.r_data) + (difference << 19),
                                      shadow.word_select(unit, config.acc_width).as_signed())),
                 requant.i.bias.eq(self.params[unit].bias),
                 requant.i.multiplier.eq(self.params[unit].multiplier),

@@ -68,7 +68,8 @@ DESCRIPTOR = _fields(
     ("chunked", 0, 5, 1, False, "the patch exceeds a buffer: refetched per group, psums kept"),
     ("add", 0, 6, 1, False, "CONV: add the residual tensor to the requantized outputs"),
     ("table_first", 0, 7, 1, False, "of an addition, the table rescales 0: the residual (or second "
-     "tensor), 1: the convolution's output (or first tensor); the other is (x - z_other) << 19"),
+     "tensor), 1: the convolution's output (or first tensor); the other is (x - z_other) << 19; "
+     "MAX: 1: add the maximum's entry of the table"),
     ("uniform", 0, 8, 1, False, "all groups use the parameters of the first"),
     ("hold", 0, 9, 1, False, "CHANNEL: one weight row serves all rows of all groups"),
     ("strip", 0, 10, 2, False, "CHANNEL: columns that a window does not share with its left "

@@ -76,7 +76,8 @@ class Model:
         """The bytes of a pass from its psums or maxima."""
         d, op = self.d, self.d["op"]
         if op == Opcode.MAX:
-            sums = [(value - d["z_other"]) << 19 for value in values]
+            sums = [(self.table[value & 255] if d["table_first"] else 0)
+                    + ((value - d["z_other"]) << 19) for value in values]
         else:
             a = self.bytes_of(d["a_base"], offset, group)
             if op != Opcode.ADD:

@@ -143,7 +143,8 @@ class Machine:
             total.append(lines[..., first:first + config.C].max(axis=1))
             reads.append(read)
         best = np.stack(total, axis=1).astype(np.int64)
-        self._store(d, self._sum(d, (best - d["z_other"]) << 19), np.concatenate(reads))
+        entry = self._table()[best & 255] if d["table_first"] else 0
+        self._store(d, self._sum(d, entry + ((best - d["z_other"]) << 19)), np.concatenate(reads))
 
     def _add(self, d):
         first = self._tensor(d, d["a_base"])
@@ -193,6 +194,8 @@ class Machine:
     # --- the drain -----------------------------------------------------------------------------
     def _drain(self, d, psum, read):
         """Sums of all lanes [pixels, groups, C] to bytes in memory."""
+        width = self.config.acc_width
+        assert width == 32 or abs(psum).max() < 1 << width - 1, "psum exceeds the accumulators"
         groups = np.zeros(d["groups"], int) if d["uniform"] else np.arange(d["groups"])
         params = self._params(d["param_base"] + groups)
         out = np.clip(_requantize(psum, params) + d["zero_point"], d["low"], d["high"])
@@ -203,8 +206,10 @@ class Machine:
     def _residual(self, d, c):
         r = self._tensor(d, d["res_base"])
         looked, other = (c, r) if d["table_first"] else (r, c)
-        table = self.memory[Space.TABLE].view("<i4").astype(np.int64)
-        return self._sum(d, table[looked & 255] + ((other - d["z_other"]) << 19))
+        return self._sum(d, self._table()[looked & 255] + ((other - d["z_other"]) << 19))
+
+    def _table(self):
+        return self.memory[Space.TABLE].view("<i4").astype(np.int64)
 
     def _sum(self, d, v):
         params = self._params(np.full(d["groups"], d["add_param"]))

@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from models.graph import Graph
+from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
 ZERO_POINT = -20     # of tensors whose constants matter
 ACTIVATIONS = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 PADDINGS = st.sampled_from(["SAME", "VALID"])
-KINDS = ("conv", "point", "depthwise", "pool", "add", "branch")
+KINDS = ("conv", "point", "depthwise", "pool", "table", "pad", "add", "branch")
 
 
 def inputs_of(graph: Graph, count: int = 3) -> np.ndarray:
@@ -67,6 +68,10 @@ def _append(draw, net: Net, kind: str):
     elif kind == "pool":
         pool = draw(st.sampled_from([net.average_pool, net.max_pool]))
         pool(kernel, stride=(1, 1), padding=padding, activation=activation)
+    elif kind == "table":
+        net.table(draw(st.sampled_from([*TABLES])), alpha=draw(st.floats(-0.5, 1)))
+    elif kind == "pad":
+        net.pad((1, 0), (0, 2), value=draw(st.sampled_from([None, 9])))
     else:
         start = net.here
         net.conv(count, kernel, activation=activation)

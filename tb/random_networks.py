@@ -3,7 +3,10 @@
 import random
 from fractions import Fraction
 
+import numpy as np
+
 from hw.config import CoreConfig
+from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -68,7 +71,8 @@ class RandomNet:
         self.net = Net(shape, seed=seed)
         for _ in range(rng.randint(1, 4)):
             rng.choice([self.conv, self.conv, self.long_conv, self.pool, self.fused_add,
-                        self.free_add])()
+                        self.free_add, self.table, self.mean, self.pad, self.concatenation,
+                        self.gate])()
         if rng.random() < 0.3:
             self.dense()
 
@@ -105,6 +109,53 @@ class RandomNet:
         name, activation = rng.choice(["max_pool", "average_pool"]), self.activation
         self.steps.append(f"{name} {kernel} / {stride} {padding} {activation}")
         getattr(self.net, name)(kernel, stride=stride, padding=padding, activation=activation)
+
+    def table(self):
+        kind = self.rng.choice([*TABLES])
+        self.steps.append(kind)
+        self.net.table(kind, alpha=self.rng.uniform(-0.5, 1))
+
+    def pad(self):
+        pads = [tuple(self.rng.randint(0, 2) for _ in range(2)) for _ in range(2)]
+        value = self.rng.choice([None, -128, 5])
+        self.steps.append(f"pad {pads} {value}")
+        self.net.pad(*pads, value=value)
+
+    def concatenation(self):
+        """A convolution before, behind or between what it reads, if that fills whole lines."""
+        start = self.net.here
+        like, count = self.net.tensors[start], self.rng.randint(1, 24)
+        self.conv(count, same=True, scale=float(like.scale[0]))
+        self.net.tensors[self.net.here].zero_point = like.zero_point
+        operands = self.rng.choice([(self.net.here, start), (start, self.net.here),
+                                    (start, self.net.here, start)])
+        self.net.here = operands[0]
+        self.steps.append(f"concatenation of {len(operands)}")
+        self.net.concatenation(*operands[1:])
+
+    def gate(self):
+        """One factor for each channel, computed or constant."""
+        start, rng = self.net.here, self.rng
+        scale = 0.3 * float(self.net.tensors[start].scale[0])
+        zero_point = rng.choice([-128, 0, 127, rng.randint(-128, 127)])
+        if rng.random() < 0.3:
+            data = self.net.rng.integers(-128, 128, self.net.shape[3:], np.int8)
+            self.steps.append("mul by constants")
+            self.net.mul(self.net.tensor(data.shape, 0.01, zero_point, data=data), scale=scale)
+            return
+        self.net.mean(keep=True, scale=scale)
+        self.net.conv(self.net.shape[3], (1, 1), scale=0.01, zero_point=zero_point)
+        if rng.random() < 0.5:
+            self.net.table("LOGISTIC")
+        self.steps.append("mul")
+        self.net.mul(start, scale=scale, activation=self.activation)
+
+    def mean(self):
+        if self.rng.random() < 0.7:    # it would leave one pixel
+            self.pool()
+            return
+        self.steps.append("mean")
+        self.net.mean(keep=True, scale=self.rng.choice([None, 0.02]))
 
     def fused_add(self):
         """An ADD behind a convolution that nothing else reads."""

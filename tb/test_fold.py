@@ -149,7 +149,7 @@ def test_last_tensor_and_what_softmax_reads_keep_their_shape(net):
 
 def test_unknown_operator_keeps_what_it_reads_and_writes():
     net = constant_net(0)
-    net.operator("LOGISTIC", [net.here], net.tensor(net.shape, 1 / 256, -128)).conv(4, (1, 1))
+    net.mul(net.here).conv(4, (1, 1))
     graph = parse(net.bytes())
     assert fold_channels(graph).graph is graph
 

@@ -282,7 +282,7 @@ def test_scales_of_fully_connected_multiply_in_double_precision():
 def test_pools_larger_than_the_weight_banks_need_one_row():
     net = Net((1, 70, 70, 5), seed=1)
     start = net.here
-    check(net.average_pool((64, 64), stride=(3, 3)), resolve("up5k").config)
+    check(net.average_pool((64, 64), stride=(3, 3)), resolve("up5k", ["acc_width=32"]).config)
     net.here = start
     check(net.max_pool((64, 64), stride=(3, 3), padding="SAME"), resolve("up5k").config)
 
@@ -404,3 +404,9 @@ def test_spans_cover_every_window(kernel, stride, pad, size):
 
 def test_ratio_rounding_that_reaches_one_moves_to_the_exponent():
     assert quantize_ratio(1 - 2.0**-40) == (1 << 30, 1)
+
+
+def test_channelwise_layers_paged_by_groups_read_their_own_channels():
+    config = replace(PRESETS["up5k"].config, param_groups=4)
+    program = check(Net((1, 5, 5, 70), seed=1).depthwise((3, 3)).conv(3), config)
+    assert program.layers[0].count > 3

@@ -77,7 +77,17 @@ def _check_psums(op, kernel, offset, config):
     weights = kernel.astype(np.int64)
     up, down = weights.clip(0).sum(axis=1), -weights.clip(None, 0).sum(axis=1)
     low, high = -128 - offset, 127 - offset
-    worst = int(max((up * high - down * low).max(), (down * high - up * low).max()))
+    require_psums(op, int(max((up * high - down * low).max(), (down * high - up * low).max())),
+                  config)
+
+
+def require_sums(op: Op, weight: int, count: int, config: CoreConfig):
+    """`require_psums` of ``count`` bytes, each times ``weight``."""
+    require_psums(op, weight * count * (255 if config.narrow else 128), config)
+
+
+def require_psums(op: Op, worst: int, config: CoreConfig):
+    """Raise ModelError unless the accumulators hold a psum of that size."""
     if worst >= 1 << config.acc_width - 1:
         raise ModelError(f"{op.name} psums must stay below 2^{config.acc_width - 1}, not reach "
                          f"{worst}; set acc_width=32")

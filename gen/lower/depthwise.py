@@ -48,7 +48,7 @@ def lower_depthwise(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
         fields |= {"strip": strip, "x_step": 0,
                    "split": choose_turns(config, out_h, len(params))}
     return (Step(op=Opcode.CHANNEL, fields=fields, groups=len(params),
-                 weights=_rows(weights[0], config, bool(strip)), params=params, source=source,
+                 weights=tap_rows(weights[0], config, bool(strip)), params=params, source=source,
                  output=output, in_offset=-pad_y * seen.row_bytes),)
 
 
@@ -61,7 +61,7 @@ def slides(op: Op, kernel: tuple[int, int], config: CoreConfig) -> bool:
             and lines <= config.patch_lines)
 
 
-def _rows(kernel: np.ndarray, config: CoreConfig, strip: bool) -> np.ndarray:
+def tap_rows(kernel: np.ndarray, config: CoreConfig, strip: bool) -> np.ndarray:
     """Weight rows uint8 [groups, rows * L * C] of a kernel [y, x, channels].
 
     A tap each, in lane 0; in a strip a kernel row each, its last column in lane 0.

@@ -4,7 +4,11 @@ from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
 from gen.lower.conv import aligned, lower_conv, window
+from gen.lower.copies import lower_concatenation, lower_pad, lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
+from gen.lower.functions import FUNCTIONS
+from gen.lower.mean import lower_mean
+from gen.lower.mul import by_channel, lower_computed, lower_constant, scratch_storage
 from gen.lower.pool import lower_average, lower_max
 from gen.lower.steps import Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
@@ -13,8 +17,9 @@ from models.graph import Graph, ModelError, Op
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
-              "DEPTHWISE_CONV_2D": lower_depthwise}
-CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD")
+              "DEPTHWISE_CONV_2D": lower_depthwise, "MEAN": lower_mean,
+              "PAD": lower_pad, "PADV2": lower_pad, **dict.fromkeys(FUNCTIONS, lower_table)}
+CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD", "CONCATENATION", "MUL")
 FREE = ("RESHAPE",)
 
 
@@ -37,6 +42,8 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
     for op in graph.ops:
         if op.kind in CORE:
             storages[op.outputs[0]] = core_storage(graph, op.outputs[0], config)
+        if op.kind == "MUL" and all(graph.tensors[i].data is None for i in op.inputs):
+            storages[_scratch(op)] = scratch_storage(graph, _ordered(graph, op), config)
     fused = fusions(graph, roots, storages)
     merged = {conv.index for conv in fused.values()}
     layers = [_layer(graph, op, fused.get(op.index), roots, storages, config)
@@ -121,9 +128,10 @@ def _alike(a: Storage, b: Storage) -> bool:
 
 def _layer(graph, op, conv, roots, storages, config):
     """One operator, with the convolution that it takes in, as a layer."""
+    op = _ordered(graph, op) if op.kind == "MUL" else op
     main = conv or op
     source, output = roots[main.inputs[0]], op.outputs[0]
-    inputs, steps, ops = (source,), (), (op,)
+    inputs, steps, ops, scratch = (source,), (), (op,), None
     if conv is not None:
         first = next(i for i in range(2) if roots[op.inputs[i]] == roots[conv.outputs[0]])
         residual = roots[op.inputs[1 - first]]
@@ -137,11 +145,21 @@ def _layer(graph, op, conv, roots, storages, config):
         step = lower_add(addition(graph, op, 0, config), storages[output], config, source, second,
                          output)
         steps, inputs = (step,), (source, second)
+    elif op.kind == "CONCATENATION":
+        inputs = tuple(roots[tensor] for tensor in op.inputs)
+        parts = [_lines(graph, op, tensor, roots, storages, config) for tensor in op.inputs]
+        steps = lower_concatenation(op, parts, storages[output], config, inputs, output)
+    elif op.kind == "MUL":
+        seen = _lines(graph, op, op.inputs[0], roots, storages, config)
+        inputs = tuple(roots[tensor] for tensor in op.inputs if tensor in roots)
+        if len(inputs) == 1:
+            steps = lower_constant(graph, op, seen, config, inputs[0], output)
+        else:
+            scratch = _scratch(op)
+            factors = _lines(graph, op, op.inputs[1], roots, storages, config)
+            steps = lower_computed(graph, op, seen, factors, config, inputs, scratch, output)
     elif not is_dense(graph, op):
-        seen = view(storages[source], graph.tensors[op.inputs[0]].shape, op, config)
-        if seen.pixel_bytes % config.V:
-            raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
-                             f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
+        seen = _lines(graph, op, op.inputs[0], roots, storages, config)
         steps = BY_CHANNEL[op.kind](graph, op, seen, config, source, output)
     else:
         steps = (lower_conv(graph, op, storages[source], config, source, output),)
@@ -149,7 +167,27 @@ def _layer(graph, op, conv, roots, storages, config):
     return Layer(name="+".join(part.name for part in ops), ops=tuple(part.name for part in ops),
                  kind="+".join(part.kind for part in ops), output=output,
                  inputs=tuple(dict.fromkeys(inputs)), macs=graph.macs(main), steps=steps,
-                 tensors=aliases(roots, output), fused=fused)
+                 tensors=aliases(roots, output), fused=fused, scratch=scratch)
+
+
+def _ordered(graph, op):
+    found = by_channel(graph, op)
+    assert found is not None  # gen.support has seen to it
+    return found
+
+
+def _scratch(op):
+    """Number of the tensor that MUL needs and the graph does not have."""
+    return -1 - op.index
+
+
+def _lines(graph, op, tensor, roots, storages, config):
+    """An operand whose pixels take whole lines."""
+    seen = view(storages[roots[tensor]], graph.tensors[tensor].shape, op, config)
+    if seen.pixel_bytes % config.V:
+        raise ModelError(f"{op.name} input pixels must take whole lines of {config.V} bytes, "
+                         f"not {seen.pixel_bytes}; use a multiple of {config.V} channels")
+    return seen
 
 
 def _require_lines(storage, output, op):

@@ -67,10 +67,12 @@ class Step:
     add_params : numpy.ndarray or None
         uint32 [1, C, 4]: the parameters of the sum, or of MAX.
     table : numpy.ndarray or None
-        int32 [256] of an addition.
+        int32 [256] of an addition or MAX.
     source, output, residual, second : int or None
         Root tensors: what the feeder reads; what is written; the residual of a fused ADD or
         second tensor of ADD; ADD's first tensor.
+    written : int or None
+        Tensor that holds the weights in their order when the step begins; ``weights`` is zeros.
     in_offset : int
         Bytes from the source tensor's start to ``in_start``.
     out_offset : int
@@ -88,6 +90,7 @@ class Step:
     source: int | None = None
     residual: int | None = None
     first: int | None = None
+    written: int | None = None
     in_offset: int = 0
     out_offset: int = 0
 
@@ -127,6 +130,8 @@ class Layer:
         Tensors that are never written because the layer computes past them.
     inputs : tuple of int
         Root tensors that the layer reads.
+    scratch : int or None
+        A tensor, not of the graph, that lives during the layer only.
     in_place : int or None
         The input over which the layer writes its output.
     macs : int
@@ -142,6 +147,7 @@ class Layer:
     steps: tuple[Step, ...]
     tensors: tuple[int, ...] = ()
     fused: tuple[int, ...] = ()
+    scratch: int | None = None
     in_place: int | None = None
 
 

@@ -1,0 +1,60 @@
+"""Bytes that only move or are looked up: MAX with a window of one pixel."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gen.lower.arith import MAX_STAGE
+from gen.lower.functions import byte_table, difference_table
+from gen.lower.pool import geometry
+from gen.lower.steps import Step, Storage, no_params, no_weights, uniform_words
+from hw.config import CoreConfig
+from hw.layout import Opcode
+from models.graph import Graph, Op
+
+
+def lower_table(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
+                source: int, output: int) -> tuple[Step, ...]:
+    """The step of an operator of one byte, which the table does."""
+    step = copy(op, seen, (seen.height, seen.width), config, source, output, table_first=1)
+    return (replace(step, table=difference_table(byte_table(graph, op))),)
+
+
+def lower_pad(_graph: Graph, op: Op, seen: Storage, config: CoreConfig,
+              source: int, output: int) -> tuple[Step, ...]:
+    """The step of one PAD or PADV2 of height and width: windows that lie outside are the value."""
+    (top, bottom), (left, right) = op.padding
+    size = seen.height + top + bottom, seen.width + left + right
+    step = copy(op, seen, size, config, source, output, fill=op.fill, y_start=-top,
+                x_start=-left * seen.pixel_bytes)
+    return (replace(step, in_offset=-top * seen.row_bytes),)
+
+
+def lower_concatenation(op: Op, parts: Sequence[Storage], whole: Storage, config: CoreConfig,
+                        sources: Sequence[int], output: int) -> tuple[Step, ...]:
+    """The steps of CONCATENATION of channels: each part goes to its lines of the output's pixels.
+
+    Parameters
+    ----------
+    parts, sources : sequence of Storage, of int
+        Operands and their root tensors; all but the last fill whole lines.
+    """
+    steps, line = [], 0
+    pitch = whole.pixel_bytes // config.V
+    for part, source in zip(parts, sources, strict=True):
+        step = copy(op, part, (whole.height, whole.width), config, source, output,
+                    out_pitch=pitch, out_row=whole.width * pitch)
+        steps.append(replace(step, out_offset=line))
+        line += part.pixel_bytes // config.V
+    return tuple(steps)
+
+
+def copy(op: Op, seen: Storage, size: tuple[int, int], config: CoreConfig, source: int,
+         output: int, **fields: int) -> Step:
+    """The step that copies every pixel of a tensor to one of ``size`` (height, width) pixels."""
+    height, width = size
+    fields = geometry(op, seen, config, (1, 1), height, width) | {
+        "in_h": seen.height, "add_low": -128, "add_high": 127, "uniform": 1,
+        "out_row": width * (seen.pixel_bytes // config.V)} | fields
+    return Step(op=Opcode.MAX, fields=fields, groups=-(-seen.channels // config.C),
+                weights=no_weights(), params=no_params(config),
+                add_params=uniform_words(config, *MAX_STAGE), source=source, output=output)
