@@ -307,7 +307,7 @@ def random_fields(config: CoreConfig, rng: random.Random) -> tuple[dict[str, int
         high = low + (1 << width) - 1
         near = rng.choice([config.param_groups, config.weight_rows]) + rng.randint(-1, 1)
         values[name] = rng.choice([low, high, 0, rng.randint(low, high),
-                                   near if low <= near <= high else 1])
+                                   near if low <= near <= high else min(1, high)])
         if name == beyond:
             excess = True
             values[name] = rng.choice([high + 1, *([low - 1] if field.signed else [])])
