@@ -15,6 +15,7 @@ from hw.layout import Opcode
 from hw.operands import Operands
 from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
+from hw.walk import by_channel
 
 
 class Cluster(wiring.Component):
@@ -82,7 +83,7 @@ class Cluster(wiring.Component):
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),
         ]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += operands.channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX))
+        stage += operands.channel.eq(by_channel(d))
         self._array(m, issue.o, operands, drain)
         self._maximum(m, issue.o, operands, drain)
         return m

@@ -132,10 +132,8 @@ class Drain(wiring.Component):
     def writer_depth(config: CoreConfig) -> int:
         """Passes that the writer was told of and whose last byte has not come."""
         on_their_way = config.ram_latency + Requantizer.latency(config)
-        depth = on_their_way // Drain.cycles(config) + 1
-        if config.overlaps:              # through both rounds, and waiting for the second
-            depth = max(depth, on_their_way // Drain.cycles(config) + 4)
-        return depth
+        # Where passes overlap, through both rounds and waiting for the second.
+        return on_their_way // Drain.cycles(config) + (4 if config.overlaps else 1)
 
     def _requantize(self, m, beats, operands, writer, second, is_conv_add):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""

@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 from hw.descriptor import descriptor_shape
-from hw.layout import Opcode
 from hw.packer import Packer, patch_write
 from hw.ports import read_client, read_latency
 from hw.segments import SegmentGenerator
+from hw.walk import by_channel
 from hw.words import WordGenerator, word_shape
 
 
@@ -53,7 +53,7 @@ class Feeder(wiring.Component):
             self.patch.eq(packer.o),
         ]
         stage = m.d.sync if self.config.pipelined else m.d.comb
-        stage += packer.by_line.eq((self.d.op == Opcode.CHANNEL) | (self.d.op == Opcode.MAX))
+        stage += packer.by_line.eq(by_channel(self.d))
         # The command meets its line when that comes back.
         valid, word = words.valid & words.go, words.o
         for stage in range(read_latency(self.config)):

@@ -9,7 +9,7 @@ from hw.descriptor import descriptor_shape
 from hw.lane import Lane
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
-from hw.walk import PassWalk, is_strip
+from hw.walk import PassWalk, by_channel, is_strip
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
@@ -67,7 +67,7 @@ class Issue(wiring.Component):
         refetch = Signal()
         m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used)]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += refetch.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX) | d.chunked)
+        stage += refetch.eq(by_channel(d) | d.chunked)
         # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (

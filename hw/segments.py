@@ -7,9 +7,8 @@ from amaranth.lib.wiring import In, Out
 from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import descriptor_shape
 from hw.elastic import Elastic
-from hw.layout import Opcode
 from hw.ports import line_address_bits
-from hw.walk import PassWalk, is_strip, turns
+from hw.walk import PassWalk, by_channel, is_strip, turns
 
 
 def segment_shape(config: CoreConfig) -> data.StructLayout:
@@ -57,21 +56,24 @@ class SegmentGenerator(wiring.Component):
             passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~per_channel & ~d.chunked),
         ]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += per_channel.eq((d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX))
+        stage += per_channel.eq(by_channel(d))
         ky, segment, active, advance = Signal(8), Signal(8), Signal(), Signal()
         last_segment, last_ky = Signal(), Signal()
         step_segment, step_ky, fresh = Signal(), Signal(), Signal()
-        count = Mux(strip & ~fresh, d.strip, d.segments) if config.strips else d.segments
+
+        def columns(first):       # that a patch fetches, of a row's first window or of a later one
+            return Mux(strip & ~first, d.strip, d.segments) if config.strips else d.segments
+
         m.d.comb += [
             step_segment.eq(advance & (last_ky | ~strip)),
             step_ky.eq(advance & (last_segment | strip)),
             passes.step.eq(advance & last_segment & last_ky),
         ]
         # Which are the last ones is known a step ahead; of the next patch, too.
-        alone = Mux(strip & ~passes.wrap, d.strip, d.segments) if config.strips else d.segments
         with m.If(step_segment):
             m.d.sync += [segment.eq(Mux(last_segment, 0, segment + 1)),
-                         last_segment.eq(Mux(last_segment, alone == 1, segment + 2 == count))]
+                         last_segment.eq(Mux(last_segment, columns(passes.wrap) == 1,
+                                             segment + 2 == columns(fresh)))]
         with m.If(step_ky):
             m.d.sync += [ky.eq(Mux(last_ky, 0, ky + 1)),
                          last_ky.eq(Mux(last_ky, d.kernel_h == 1, ky + 2 == d.kernel_h))]

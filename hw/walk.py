@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 from hw.descriptor import descriptor_shape
-from hw.layout import group_bits
+from hw.layout import Opcode, group_bits
 
 
 def turns(config: CoreConfig, d):
@@ -25,6 +25,11 @@ def is_strip(config: CoreConfig, d):
 def reached(config: CoreConfig, position, end):
     """Whether a walk is beyond its end; one cluster alone meets it exactly."""
     return position == end if config.P == 1 else position >= end
+
+
+def by_channel(d):
+    """Whether columns take their own channels of patch lines (CHANNEL, MAX), fetched per group."""
+    return (d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)
 
 
 class PixelWalk(wiring.Component):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.cycles import descriptors
 from gen.image import LayerInfo, Placement, Program, pack_input, unpack_tensor
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.layout import COUNTER_WORDS, COUNTERS, DESCRIPTOR_WORDS, REGISTERS, Opcode, Space
@@ -164,11 +165,4 @@ def counter_line(program: Program, index: int) -> int:
 
 def opcodes(program: Program) -> list[Opcode]:
     """Opcode of every descriptor, from the program's own bytes."""
-    config = program.core_config
-    for section in program.sections:
-        if section.space == Space.ACT and section.offset * 4 <= program.program_line * config.V:
-            base = slot_line(program, 0) * config.V - section.offset * 4
-            words = [section.data[base + index * slot_bytes(config)]
-                     for index in range(program.descriptors)]
-            return [Opcode(word & 0xF) for word in words]
-    raise ValueError("the program has no descriptors")
+    return [Opcode(d["op"]) for d in descriptors(program)]

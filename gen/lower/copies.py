@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gen.lower.arith import MAX_STAGE
 from gen.lower.functions import byte_table, difference_table
-from gen.lower.pool import geometry
-from gen.lower.steps import Step, Storage, no_params, no_weights, uniform_words
+from gen.lower.pool import max_step
+from gen.lower.steps import Step, Storage
 from hw.config import CoreConfig
-from hw.layout import Opcode
 from models.graph import Graph, Op
 
 
@@ -51,10 +49,4 @@ def lower_concatenation(op: Op, parts: Sequence[Storage], whole: Storage, config
 def copy(op: Op, seen: Storage, size: tuple[int, int], config: CoreConfig, source: int,
          output: int, **fields: int) -> Step:
     """The step that copies every pixel of a tensor to one of ``size`` (height, width) pixels."""
-    height, width = size
-    fields = geometry(op, seen, config, (1, 1), height, width) | {
-        "in_h": seen.height, "add_low": -128, "add_high": 127, "uniform": 1,
-        "out_row": width * (seen.pixel_bytes // config.V)} | fields
-    return Step(op=Opcode.MAX, fields=fields, groups=-(-seen.channels // config.C),
-                weights=no_weights(), params=no_params(config),
-                add_params=uniform_words(config, *MAX_STAGE), source=source, output=output)
+    return max_step(op, seen, config, (1, 1), size, source, output, **fields)

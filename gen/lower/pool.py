@@ -1,5 +1,6 @@
 """AVERAGE_POOL_2D and MAX_POOL_2D: each column takes its own channel of the patch lines."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -26,14 +27,22 @@ def lower_max(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     out_h, out_w, _ = pixel_shape(y.shape)
     pad_y, pad_x = op.padding[0][0], op.padding[1][0]
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
-    fields = geometry(op, seen, config, op.kernel, out_h, out_w) | {
-        "x_start": -pad_x * seen.pixel_bytes, "y_start": -pad_y, "in_h": seen.height,
-        "fill": -128, "add_low": low, "add_high": high, "uniform": 1,
-        "out_row": out_w * (seen.pixel_bytes // config.V)}
-    return (Step(op=Opcode.MAX, fields=fields, groups=-(-seen.channels // config.C),
-                 weights=no_weights(), params=no_params(config),
-                 add_params=uniform_words(config, *MAX_STAGE), source=source, output=output,
-                 in_offset=-pad_y * seen.row_bytes),)
+    step = max_step(op, seen, config, op.kernel, (out_h, out_w), source, output,
+                    x_start=-pad_x * seen.pixel_bytes, y_start=-pad_y, fill=-128, add_low=low,
+                    add_high=high)
+    return (replace(step, in_offset=-pad_y * seen.row_bytes),)
+
+
+def max_step(op: Op, seen: Storage, config: CoreConfig, kernel: tuple[int, int],
+             size: tuple[int, int], source: int, output: int, **fields: int) -> Step:
+    """A step of MAX over windows of ``kernel`` pixels to ``size`` (height, width) pixels."""
+    height, width = size
+    fields = geometry(op, seen, config, kernel, height, width) | {
+        "in_h": seen.height, "add_low": -128, "add_high": 127, "uniform": 1,
+        "out_row": width * (seen.pixel_bytes // config.V)} | fields
+    return Step(op=Opcode.MAX, fields=fields, groups=-(-seen.channels // config.C),
+                weights=no_weights(), params=no_params(config),
+                add_params=uniform_words(config, *MAX_STAGE), source=source, output=output)
 
 
 def lower_average(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
