@@ -98,12 +98,13 @@ def compile_(arguments) -> int:
     from gen.report import markdown, summarize
     from gen.tables import cycle_table
     require_folder(arguments.output)
+    store = _store(arguments)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
-                            fold=arguments.fold)
+                            fold=arguments.fold, store=store)
     write_files(arguments.output, {
-        "program.bin": to_bytes(program), "report.md": markdown(program),
-        "report.json": json.dumps(summarize(program), indent=2)})
-    _console().print(cycle_table(program))
+        "program.bin": to_bytes(program), "report.md": markdown(program, store),
+        "report.json": json.dumps(summarize(program, store), indent=2)})
+    _console().print(cycle_table(program, store))
     print(f"{arguments.output}: program.bin, report.md, report.json")
     return FINE
 
@@ -139,9 +140,10 @@ def simulate(arguments) -> int:
     from gen.report import fold_text
     for path in filter(None, (arguments.json, arguments.trace)):
         require_file(path)
+    store = _store(arguments)
     graph = _load(arguments.model)
     target = _target(arguments)
-    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold)
+    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold, store=store)
     from sim.simulate import load_expected, load_inputs
     from sim.simulate import simulate as run
     inputs = load_inputs(arguments.input, graph)
@@ -149,7 +151,7 @@ def simulate(arguments) -> int:
     with _progress() as progress:
         task = progress.add_task("", total=len(inputs), count="")
         result = run(
-            graph, program, inputs, expected=expected, trace=arguments.trace,
+            graph, program, inputs, store=store, expected=expected, trace=arguments.trace,
             stage=lambda text: progress.update(task, description=text),
             done=lambda count: progress.update(
                 task, completed=count, count=f"{count}/{len(inputs)} inputs"))
@@ -203,6 +205,19 @@ def _add_fold(parser):
                         help="compute channels too that are constant or that nothing reads")
 
 
+def _add_store(parser):
+    parser.add_argument("--store-rate", metavar="BYTES", default="1/2",
+                        help="bytes per cycle of the backing store, from which weights come that "
+                             "do not fit (default: 1/2, quad SPI flash)")
+    parser.add_argument("--store-latency", metavar="CYCLES", default="32",
+                        help="cycles to its first word (default: 32)")
+
+
+def _store(arguments):
+    from gen.store import Store
+    return Store.parse(arguments.store_rate, arguments.store_latency)
+
+
 def _subparser(commands, name, run, example):
     parser = commands.add_parser(
         name, help=run.__doc__.rstrip("."), description=run.__doc__,
@@ -230,6 +245,7 @@ def _parser() -> Parser:
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
     _add_fold(sub)
+    _add_store(sub)
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
 
     sub = _subparser(commands, "generate", generate,
@@ -247,6 +263,7 @@ def _parser() -> Parser:
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
     _add_fold(sub)
+    _add_store(sub)
     sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
                      help="int8 [N, ...]: N inputs of the model")
     sub.add_argument("--expect", type=Path, metavar="Y.npy",

@@ -2,21 +2,25 @@
 
 from dataclasses import replace
 
+from gen.cycles import STORE, predict
 from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower.steps import Storage
-from gen.pages import Command, groups_needed, rows_needed
-from gen.targets import Target
+from gen.pages import Command, groups_needed, rows_needed, stream
+from gen.store import Store
+from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
 from models.graph import Graph, ModelError
 
 PROGRAM_LINE = 0
+SHARES = (1, 2, 3, 4, 6)    # of the weight banks that a page may take: tried in turn
 
 
-def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True) -> Program:
+def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True,
+                  store: Store = STORE) -> Program:
     """Compile a network for a target.
 
     Parameters
@@ -28,6 +32,8 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
         Take memory depths that suit the network (`gen.fit.fit_memories`).
     fold : bool
         Leave out channels that need not be computed (`gen.fold.fold_channels`).
+    store : Store
+        From which pages come if the core's memories are too small.
 
     Raises
     ------
@@ -40,32 +46,56 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
     graph = folded.graph
     if fit:
         target = fit_memories(target, graph)
-    found = draft(graph, target.config)
-    require_fit(graph, found, target)
-    program = build(graph, found, target)
+    program = best_program(graph, target, store)
     return replace(program, folded=folded.tensors, folded_macs=folded.macs)
+
+
+def best_program(graph: Graph, target: Target, store: Store) -> Program:
+    """Everything in the core's memories if it fits; else with pages, as few cycles as may be.
+
+    Raises
+    ------
+    FitError
+        It does not fit either way.
+    """
+    try:
+        found = draft(graph, target.config)
+        require_fit(graph, found, target)
+    except FitError:
+        if not target.config.pages:
+            raise
+    else:
+        return build(graph, found, target)
+    return min((paged_program(graph, target, share) for share in SHARES),
+               key=lambda program: sum(layer.total for layer in predict(program, store)))
+
+
+def paged_program(graph: Graph, target: Target, share: int) -> Program:
+    """Weights and parameters as pages; see `gen.draft.draft`."""
+    found = draft(graph, target.config, share)
+    require_fit(graph, found, target)
+    return build(graph, found, target)
 
 
 def build(graph: Graph, found: Draft, target: Target) -> Program:
     """The program of a draft that fits."""
     config, plan = target.config, found.plan
-    home, homes = found.program_lines, []
-    for block in plan.homes:
-        homes.append(home)
-        home += len(block) // config.V
-    places = {tensor: home + line for buffer, line in found.placed.buffers
+    home = found.program_lines
+    places = {tensor: home + plan.home_lines + line for buffer, line in found.placed.buffers
               for tensor in buffer.tensors}
     image = bytearray(_header(config, len(plan.commands)))
     for command in plan.commands:
         try:
-            words = encode(config, **_addresses(command, places, homes, config))
+            words = encode(config, **_addresses(command, places, home, config))
         except OverflowError as error:
             name = found.lowered.layers[command.layer].name
             raise ModelError(f"{name}: {error}; use smaller layers") from None
         image += _slot(words, config)
-    image += _slot([0] * DESCRIPTOR_WORDS, config) + b"".join(plan.homes)
+    image += _slot([0] * DESCRIPTOR_WORDS, config) + plan.homes
     sections = [Section(space=Space.ACT, offset=PROGRAM_LINE * config.V // 4, data=bytes(image))]
-    sections += [Section(space=space, offset=0, data=data) for space, data in plan.sections.items()]
+    constants = plan.sections | {Space.STORE: stream(plan.pages, config, home)}
+    sections += [Section(space=space, offset=0, data=data)
+                 for space, data in constants.items() if data]
     return Program(
         model=graph.name, target=target.name, config=config.items(), config_hash=config.hash,
         program_line=PROGRAM_LINE, descriptors=len(plan.commands), sections=tuple(sections),
@@ -86,12 +116,13 @@ def _slot(words, config):
     return b"".join(word.to_bytes(4, "little") for word in words).ljust(slot_bytes(config), b"\0")
 
 
-def _addresses(command: Command, places, homes, config):
+def _addresses(command: Command, places, home, config):
     """All fields of a command."""
     fields, step = dict(command.fields), command.step
     if command.home is not None:
-        return fields | {"res_base": homes[command.home]}
-    assert step is not None
+        return fields | {"res_base": home + command.home}
+    if step is None:
+        return fields
     if fields["op"] == Opcode.LOAD:
         return fields | {"res_base": places[step.written] + fields["res_base"]}
     fields["out_base"] = places[step.output] + step.out_offset
@@ -131,8 +162,8 @@ def _layers(graph, found, places, config):
 def _rows(command, config):
     """Cycles that the lanes of the busiest cluster cannot do without."""
     fields = command.fields
-    if fields["op"] == Opcode.LOAD:
-        return fields["groups"]
+    if fields["op"] in (Opcode.LOAD, Opcode.WAIT):
+        return fields["groups"] * (fields["op"] == Opcode.LOAD)
     pixels, groups = fields["out_w"] * fields["out_h"], fields["groups"]
     if fields.get("split"):
         groups = -(-groups // config.P)
@@ -150,7 +181,7 @@ def _memory(found, config):
     v, sections = config.V, found.plan.sections
     return {
         "activation": {"there": config.act_lines * v, "used": found.lines * v,
-                       "program": found.program_lines * v, "homes": found.home_lines * v,
+                       "program": found.program_lines * v, "homes": found.plan.home_lines * v,
                        "activations": found.placed.lines * v},
         "weights": {"there": config.weight_rows * config.row_bytes,
                     "used": len(sections.get(Space.WEIGHT, b"")),
@@ -159,4 +190,6 @@ def _memory(found, config):
                        "used": len(sections.get(Space.PARAM, b"")),
                        "needed": groups_needed(found.lowered.layers, config) * config.C * 16},
         "table": {"there": 1024, "used": len(sections.get(Space.TABLE, b""))},
+        "backing store": {"there": len(data := stream(found.plan.pages, config, 0)),
+                          "used": len(data)},
     }

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from gen.image import Program
 from gen.patches import fillings, share
+from gen.store import Arrivals, Store, page_sizes
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
 
+STORE = Store()
 ROUNDS = 20   # clusters on one port delay each other: corrections of a first guess at most
 
 
@@ -20,27 +22,36 @@ class Cycles:
     Parameters
     ----------
     total : int
-    load : int
-        Of these, cycles of LOADs.
+    load, page : int
+        Of these, cycles of LOADs, of WAITs.
     feed, drain : int
         Cycles in which cluster 0 waited for a patch (or for its last outputs), for a free shadow.
     """
 
     total: int
     load: int = 0
+    page: int = 0
     feed: int = 0
     drain: int = 0
 
     @property
     def stalls(self) -> dict[str, int]:
         """The causes by name."""
-        return {"load": self.load, "feed": self.feed, "drain": self.drain}
+        return {"load": self.load, "page": self.page, "feed": self.feed, "drain": self.drain}
 
 
-def predict(program: Program) -> tuple[Cycles, ...]:
+def predict(program: Program, store: Store = STORE) -> tuple[Cycles, ...]:
     """Cycles of every layer of a program, in the order of ``program.layers``."""
     config = program.core_config
-    found = [descriptor_cycles(config, d) for d in descriptors(program)]
+    arrivals = Arrivals(store, page_sizes(program.stream))
+    found: list[Cycles] = []
+    begin = [_fetch_cycles(config, HEADER_WORDS)]
+    for d in descriptors(program):
+        if d["op"] == Opcode.WAIT:
+            found.append(_wait_cycles(config, arrivals.until(d["groups"], begin) - begin[-1]))
+        else:
+            found.append(descriptor_cycles(config, d))
+        begin.append(begin[-1] + found[-1].total)
     header = _fetch_cycles(config, HEADER_WORDS) - COUNTER_WORDS  # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
@@ -70,8 +81,7 @@ def descriptors(program: Program) -> list[dict[str, int]]:
 
 def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
     """Cycles from the fetch of a descriptor to the last of its counters."""
-    control = (_fetch_cycles(config, DESCRIPTOR_WORDS) + 2      # it is checked and launched
-               + config.pipelined + COUNTER_WORDS)
+    control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
         return Cycles(total=total, load=total)
@@ -80,6 +90,18 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
     return Cycles(total=control + max(idle, config.settle_cycles),
                   feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
                   drain=runs[0].waits)
+
+
+def _control_cycles(config):
+    """A descriptor is fetched, checked and launched; its counters are written."""
+    return _fetch_cycles(config, DESCRIPTOR_WORDS) + 2 + config.pipelined + COUNTER_WORDS
+
+
+def _wait_cycles(config, arrival):
+    """WAIT for pages that arrive so long after its begin."""
+    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) + 2
+    total = _control_cycles(config) + max(config.settle_cycles, 2, arrival + 3 - launch)
+    return Cycles(total=total, page=total)
 
 
 def _runs(config, d):
@@ -130,4 +152,4 @@ def _fetch_cycles(config, words):
 def _sum(parts: Iterable[Cycles]) -> Cycles:
     parts = tuple(parts)
     return Cycles(**{name: sum(getattr(part, name) for part in parts)
-                     for name in ("total", "load", "feed", "drain")})
+                     for name in ("total", "load", "page", "feed", "drain")})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gen.allocate import Placed, find_buffers, place
 from gen.lower import lower
 from gen.lower.steps import Lowered
-from gen.pages import Plan, groups_needed, make_plan, rows_needed
+from gen.pages import Paging, Plan, groups_needed, make_plan, rows_needed
 from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.config import CoreConfig, align_up, slot_bytes
@@ -21,31 +21,53 @@ class Draft:
     lowered : Lowered
     plan : Plan
     placed : Placed
-    program_lines, home_lines : int
-        Lines of the header and descriptors, and of the homes of paged constants.
+    program_lines : int
+        Lines of the header and descriptors.
     """
 
     lowered: Lowered
     plan: Plan
     placed: Placed
     program_lines: int
-    home_lines: int
 
     @property
     def lines(self) -> int:
         """Lines of the activation memory that all of it takes."""
-        return self.program_lines + self.home_lines + self.placed.lines
+        return self.program_lines + self.plan.home_lines + self.placed.lines
 
 
-def draft(graph: Graph, config: CoreConfig) -> Draft:
-    """Lay a network out; the activation memory may be too small for it."""
+def draft(graph: Graph, config: CoreConfig, share: int = 0) -> Draft:
+    """Lay a network out; the activation memory may be too small for it.
+
+    Parameters
+    ----------
+    share : int
+        0: everything is in the core's memories from the start; otherwise weights and parameters
+        come as pages, each of at most 1/share of the weight banks.
+    """
     require_supported(graph, config)
     lowered = lower(graph, config)
-    plan = make_plan(lowered.layers, config)
     placed = place(find_buffers(lowered, graph.input, config))
-    size = align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)
-    return Draft(lowered=lowered, plan=plan, placed=placed, program_lines=size // config.V,
-                 home_lines=sum(map(len, plan.homes)) // config.V)
+    plan = make_plan(lowered.layers, config)
+    if share:
+        plan = _paged(lowered, placed, config, share, len(plan.commands))
+    return Draft(lowered=lowered, plan=plan, placed=placed,
+                 program_lines=program_lines(config, len(plan.commands)))
+
+
+def _paged(lowered, placed, config, share, commands):
+    """A plan with pages; homes that rotate take all lines that nothing else takes."""
+    while True:
+        free = config.act_lines - placed.lines - program_lines(config, commands)
+        plan = make_plan(lowered.layers, config, Paging(share=share, lines=max(0, free)))
+        if len(plan.commands) <= commands:
+            return plan
+        commands = len(plan.commands)
+
+
+def program_lines(config: CoreConfig, commands: int) -> int:
+    """Lines of the header and of descriptors with END."""
+    return (align_up(16, config.V) + (commands + 1) * slot_bytes(config)) // config.V
 
 
 def require_fit(graph: Graph, found: Draft, target: Target):
@@ -58,8 +80,8 @@ def require_fit(graph: Graph, found: Draft, target: Target):
     text = (f"{graph.name} does not fit {target.name}: the activation memory must hold "
             f"{found.lines * v} bytes (activations {found.placed.lines * v}, descriptors "
             f"{found.program_lines * v}")
-    if found.home_lines:
-        text += f", paged weights, parameters and tables {found.home_lines * v}"
+    if found.plan.home_lines:
+        text += f", paged weights, parameters and tables {found.plan.home_lines * v}"
     text += f"), not {config.act_lines * v}"
     if rows > config.weight_rows:
         text += (f", as weights need {rows * config.row_bytes} bytes of the "

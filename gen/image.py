@@ -136,6 +136,11 @@ class Program:
     folded_macs: int = 0
 
     @property
+    def stream(self) -> bytes:
+        """What the backing store holds."""
+        return b"".join(s.data for s in self.sections if s.space == Space.STORE)
+
+    @property
     def core_config(self) -> CoreConfig:
         """The configuration it is made for."""
         return CoreConfig(**self.config)

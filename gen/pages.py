@@ -1,11 +1,17 @@
-"""Which weights, parameters and tables stay in their memories, and the LOADs of the others."""
+"""Which weights, parameters and tables stay in their memories, and how the others get there.
+
+What does not fit rotates: LOAD copies it from the activation memory, or it comes as pages from the
+backing store while the core computes.
+"""
 
 from dataclasses import dataclass, replace
 
 from gen.lower.steps import Layer, Step, choose_split
+from gen.ring import Ring, Tenant
 from gen.targets import FitError
 from hw.config import CoreConfig
-from hw.layout import Opcode, Space
+from hw.layout import PAGE_HEAD_WORDS, PAGE_WORD_BITS, Opcode, Space
+from models.graph import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +23,11 @@ class Command:
     layer : int
         Index of the layer it belongs to.
     step : Step or None
-        Whose tensors it touches; None for LOAD of constants.
+        Whose tensors it touches; None for WAIT and for LOAD of constants.
     fields : dict
         All other fields.
     home : int or None
-        Of LOAD: index of the block of bytes that it copies, if they are constants.
+        Of LOAD of constants: their first line, counted from the start of the homes.
     """
 
     layer: int
@@ -31,21 +37,63 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Page:
+    """Bytes that the pager writes.
+
+    Parameters
+    ----------
+    space : Space
+    byte : int
+        First byte in that space; of Space.ACT counted from the start of the homes.
+    after : int
+        Number of the first descriptor that may run while it is written.
+    data : bytes
+    """
+
+    space: Space
+    byte: int
+    after: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Commands of a network and where its constants are.
 
     Parameters
     ----------
     commands : tuple of Command
-    homes : tuple of bytes
-        Blocks of whole lines in the activation memory that LOADs copy.
+    homes : bytes
+        Whole lines of the activation memory that LOADs copy, but for those that are pages.
+    home_lines : int
+        Lines of the homes.
     sections : dict of Space to bytes
         What is written to weights, parameters and the table before the core starts.
+    pages : tuple of Page
+        In the order in which they come.
     """
 
     commands: tuple[Command, ...]
-    homes: tuple[bytes, ...]
+    homes: bytes
+    home_lines: int
     sections: dict[Space, bytes]
+    pages: tuple[Page, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paging:
+    """How a network uses the backing store.
+
+    Parameters
+    ----------
+    share : int
+        A page of weights takes at most this fraction of the banks, 1/share, if it can be cut so.
+    lines : int
+        Lines of the activation memory for homes that rotate, where pages go there.
+    """
+
+    share: int
+    lines: int
 
 
 def rows_needed(layers: tuple[Layer, ...], config: CoreConfig) -> int:
@@ -67,22 +115,22 @@ def group_bytes(config: CoreConfig) -> int:
     return 16 * config.C
 
 
-def make_plan(layers: tuple[Layer, ...], config: CoreConfig) -> Plan:
-    """Keep resident what fits, one memory at a time; the rest is loaded layer by layer.
+def make_plan(layers: tuple[Layer, ...], config: CoreConfig, paging: Paging | None = None) -> Plan:
+    """Keep resident what fits, one memory at a time; the rest rotates, layer by layer.
 
     Raises
     ------
     FitError
         One column group of a layer exceeds a memory.
     """
-    return _Planner(layers, config).run()
+    return _Planner(layers, config, paging).run()
 
 
 class _Planner:
     """Collects commands in order, with what the memories hold at that point."""
 
-    def __init__(self, layers, config):
-        self.layers, self.config = layers, config
+    def __init__(self, layers, config, paging):
+        self.layers, self.config, self.paging = layers, config, paging
         tables = {step.table.tobytes() for layer in layers for step in layer.steps
                   if step.table is not None}
         cached = not config.host_stores
@@ -91,20 +139,41 @@ class _Planner:
             Space.PARAM: cached or groups_needed(layers, config) > config.param_groups,
             Space.TABLE: cached or len(tables) > 1}
         self.unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: group_bytes(config),
-                     Space.TABLE: 1024}
-        self.images = {space: bytearray() for space in self.paged}
+                     Space.TABLE: 1024, Space.ACT: config.V}
+        self.images = {space: bytearray() for space in Space}
         self.places: dict[tuple[Space, bytes], int] = {}
         self.written: dict[int, int] = {}
-        self.homes: dict[bytes, int] = {}
         self.loaded: dict[Space, bytes] = {}
         self.commands: list[Command] = []
+        self.rings = self._rings()
+        self.pages: list[Page] = []
+        self.awaited, self.touched = 0, []
+
+    def _rings(self):
+        """Memories into which pages come. With P = 2 parameters have no port for them."""
+        config = self.config
+        if self.paging is None:
+            return {}
+        if not config.host_stores:
+            return {Space.ACT: Ring(self.paging.lines)}
+        sizes = {Space.WEIGHT: config.weight_rows}
+        if config.P == 1:
+            sizes[Space.PARAM] = config.param_groups
+        return {space: Ring(size) for space, size in sizes.items() if self.paged[space]}
 
     def run(self):
         for index, layer in enumerate(self.layers):
             for step in layer.steps:
                 self._step(index, layer, step)
-        sections = {space: bytes(image) for space, image in self.images.items() if image}
-        return Plan(commands=tuple(self.commands), homes=tuple(self.homes), sections=sections)
+        homes = bytes(self.images.pop(Space.ACT))
+        ring = self.rings.get(Space.ACT)
+        most = (1 << self.config.index_bits) - 1
+        if self.pages and max(len(self.pages), len(self.commands)) > most:
+            raise ModelError(f"the program must have at most {most} pages and descriptors, not "
+                             f"{len(self.pages)} and {len(self.commands)}; use a larger target")
+        return Plan(commands=tuple(self.commands), homes=homes, pages=tuple(self.pages),
+                    home_lines=ring.size if ring else len(homes) // self.config.V,
+                    sections={space: bytes(image) for space, image in self.images.items() if image})
 
     def _step(self, index, layer, step):
         if step.table is not None:
@@ -121,13 +190,24 @@ class _Planner:
             elif step.weights.size:
                 rows = step.weights if step.hold else step.weights[start:start + count]
                 fields["w_base"] = self._hold(index, Space.WEIGHT, rows.tobytes())
-            whole_step = whole or not self.paged[Space.PARAM]
+            whole_step = Space.PARAM not in self.rings and (whole or not self.paged[Space.PARAM])
             fields |= self._params(index, step, start, count, whole_step)
             line = start // self.config.groups_per_line
             shift = 0 if step.op == Opcode.CONV else line * self.config.V   # its own channels
             part = replace(step, out_offset=step.out_offset + line,
                            in_offset=step.in_offset + shift)
-            self.commands.append(Command(layer=index, step=part, fields=fields))
+            self._append(Command(layer=index, step=part, fields=fields), self.touched)
+            self.touched = []
+
+    def _append(self, command, tenants):
+        """A command, after a WAIT for the pages that it needs."""
+        if self.awaited < len(self.pages):
+            self.awaited = len(self.pages)
+            self.commands.append(Command(layer=command.layer, step=None, fields={
+                "op": Opcode.WAIT, "groups": self.awaited}))
+        for ring, tenant in tenants:
+            ring.use(tenant, len(self.commands))
+        self.commands.append(command)
 
     def _params(self, index, step, start, count, whole):
         """Parameter fields, after the LOAD that they need."""
@@ -137,7 +217,7 @@ class _Planner:
         extra = b"" if step.add_params is None else step.add_params.astype("<u4").tobytes()
         fields = {}
         if self.paged[Space.PARAM]:
-            base = self._hold(index, Space.PARAM, params + extra)
+            base = self._hold(index, Space.PARAM, params + extra) if params + extra else 0
             last = base + len(params) // self.unit[Space.PARAM]
         else:
             base = self._hold(index, Space.PARAM, params) if params else 0
@@ -151,23 +231,61 @@ class _Planner:
     def _hold(self, index, space, block):
         """Address at which a memory holds a block from now on."""
         if not self.paged[space]:
-            image = self.images[space]
-            if (space, block) not in self.places:
-                self.places[space, block] = len(image) // self.unit[space]
-                image += block
-            return self.places[space, block]
+            return self._place(space, block)
+        if space in self.rings:
+            tenant = self._fetch(space, block)
+            self.touched.append((self.rings[space], tenant))
+            return tenant.begin
         if self.loaded.get(space) != block:
             self.loaded[space] = block
-            home = self.homes.setdefault(block, len(self.homes))
+            ring, tenants = self.rings.get(Space.ACT), []
+            if ring is None:
+                home = self._place(Space.ACT, block)
+            else:
+                tenants = [(ring, self._fetch(Space.ACT, block))]
+                home = tenants[0][1].begin
             fields = {"op": Opcode.LOAD, "groups": len(block) // self.config.V, "out_base": 0,
                       "zero_point": space}
-            self.commands.append(Command(layer=index, step=None, fields=fields, home=home))
+            self._append(Command(layer=index, step=None, fields=fields, home=home), tenants)
         return 0
+
+    def _place(self, space, block):
+        """Address at which a memory always holds a block."""
+        image = self.images[space]
+        if (space, block) not in self.places:
+            self.places[space, block] = len(image) // self.unit[space]
+            image += block
+        return self.places[space, block]
+
+    def _fetch(self, space, block) -> Tenant:
+        """Where a block is in a ring, as pages if it has to come."""
+        ring, unit = self.rings[space], self.unit[space]
+        tenant = ring.find(block)
+        if tenant is None:
+            try:
+                tenant, parts = ring.take(block, len(block) // unit)
+            except ValueError:
+                raise FitError(f"pages must fit {ring.size * unit} bytes of the "
+                               f"{space.name.lower()} memory, not need {len(block)}; use a larger "
+                               f"target") from None
+            most = ((1 << PAGE_WORD_BITS) - 1) // (unit // 4)
+            for begin, end, after in parts:
+                for first in range(begin, end, most):
+                    data = block[(first - tenant.begin) * unit:
+                                 (min(end, first + most) - tenant.begin) * unit]
+                    self.pages.append(Page(space=space, byte=first * unit, after=after, data=data))
+        return tenant
 
     def _load_written(self, index, step, start, count):
         """Address of weights that the core computes, and their LOAD."""
         space, base, rows = Space.WEIGHT, 0, count * step.group_rows
-        if self.paged[space]:
+        tenants = []
+        if space in self.rings:
+            ring = self.rings[space]
+            tenants = [(ring, ring.take(None, rows)[0])]
+            base = tenants[0][1].begin
+            self.touched += tenants
+        elif self.paged[space]:
             self.loaded.pop(space, None)
         else:
             image = self.images[space]
@@ -176,7 +294,7 @@ class _Planner:
         lines = self.unit[space] // self.config.V
         fields = {"op": Opcode.LOAD, "groups": rows * lines, "out_base": base, "zero_point": space,
                   "res_base": start * step.group_rows * lines}
-        self.commands.append(Command(layer=index, step=step, fields=fields))
+        self._append(Command(layer=index, step=step, fields=fields), tenants)
         return base
 
     def _page_groups(self, layer, step):
@@ -188,6 +306,9 @@ class _Planner:
                 else config.weight_rows // rows
             self._require(layer, "weight_rows", fit, config.weight_rows, rows, step.groups)
             most = min(most, fit)
+            if Space.WEIGHT in self.rings and not step.hold:
+                least = min(self.config.groups_per_line, step.groups)
+                most = min(most, max(least, fit // self.paging.share))
         if self.paged[Space.PARAM]:
             room = config.param_groups - _extra(step)
             fit = min(step.groups, room) if not step.uniform else step.groups * (room > 0)
@@ -214,3 +335,19 @@ class _Planner:
 def _extra(step):
     return 0 if step.add_params is None else 1
 
+
+def stream(pages: tuple[Page, ...], config: CoreConfig, home: int) -> bytes:
+    """The contents of the backing store: each page behind its header, and an end.
+
+    Parameters
+    ----------
+    home : int
+        First line of the homes.
+    """
+    words = bytearray()
+    for page in pages:
+        byte = page.byte + (home * config.V if page.space == Space.ACT else 0)
+        head = (page.after, len(page.data) // 4, page.space << 29 | byte // 4)
+        assert len(head) == PAGE_HEAD_WORDS
+        words += b"".join(word.to_bytes(4, "little") for word in head) + page.data
+    return bytes(words + bytes(4 * PAGE_HEAD_WORDS)) if pages else b""

@@ -29,6 +29,7 @@ OPCODE_DOCS = {
     Opcode.CHANNEL: "depthwise, average pooling: column c takes byte c of each patch line",
     Opcode.MAX: "max pooling: running maximum of each byte over the patch",
     Opcode.ADD: "elementwise sum of two tensors that lie alike",
+    Opcode.WAIT: "until `groups` pages have arrived from the backing store since the start",
 }
 ERROR_DOCS = {
     Error.NONE: "no error",
@@ -39,6 +40,7 @@ ERROR_DOCS = {
     Error.DESCRIPTOR: "a field is zero or larger than the core",
     Error.ADDRESS: "an access would leave a memory",
     Error.TIMEOUT: "no progress",
+    Error.STORE: "WAIT lasted PATIENCE times 65,536 cycles without a word from the backing store",
 }
 
 

@@ -2,25 +2,31 @@
 
 from collections.abc import Sequence
 
-from gen.cycles import Cycles, predict, utilization
+from gen.cycles import STORE, Cycles, predict, utilization
 from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
+from gen.store import Store, page_sizes
 
-FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, feed: cluster 0 waited for a "
-            "patch, drain: for a free shadow. At least: weight rows (or lines) that the busiest "
-            "cluster takes, loads at a line per cycle.")
+FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, page: waited for the "
+            "backing store, feed: cluster 0 waited for a patch, drain: for a free shadow. At "
+            "least: weight rows (or lines) that the busiest cluster takes, loads at a line per "
+            "cycle.")
 
 
-def summarize(program: Program) -> dict:
+def summarize(program: Program, store: Store = STORE) -> dict:
     """The report as plain values."""
-    found = predict(program)
+    found = predict(program, store)
+    pages = page_sizes(program.stream)
     total, macs = sum(x.total for x in found), sum(x.macs for x in program.layers)
     return {
         "model": program.model, "target": program.target, "config": program.config,
         "config_hash": f"{program.config_hash:08x}", "macs": macs,
         "cycles": total, "utilization": utilization(program, macs, total),
         "cycles_bound": sum(x.rows for x in program.layers),
-        "descriptors": program.descriptors, "memory": program.memory, "host": list(program.host),
+        "descriptors": program.descriptors, "memory": program.memory,
+        "store": {"rate": str(store.rate), "latency": store.latency, "pages": len(pages),
+                  "bytes": len(program.stream), "waiting": sum(x.page for x in found)},
+        "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
         "folded": {"macs": program.folded_macs, "tensors": [
             {"tensor": x.tensor, "op": x.name, "kept": list(x.kept), "removed": list(x.removed),
@@ -29,19 +35,21 @@ def summarize(program: Program) -> dict:
     }
 
 
-def markdown(program: Program) -> str:
+def markdown(program: Program, store: Store = STORE) -> str:
     """The report as Markdown."""
-    values = summarize(program)
+    values = summarize(program, store)
     lines = [f"# {program.model} on {program.target}", "",
              f"{values['macs']:,} MACs, {values['cycles']:,} cycles "
              f"({values['utilization']:.1%} of the peak), "
              f"{program.descriptors} descriptors, configuration {values['config_hash']}.", ""]
+    if program.stream:
+        lines += [f"{store_text(values['store'])}.", ""]
     if program.folded:
         lines += [f"{fold_text(program.folded, program.folded_macs)}.", ""]
     lines += ["## Layers", "",
               "| layer | output | line | MACs | weights (bytes) | parameters (bytes) "
-              "| descriptors | cycles | of peak | load | feed | drain | at least |",
-              "|---" * 13 + "|"]
+              "| descriptors | cycles | of peak | load | page | feed | drain | at least |",
+              "|---" * 14 + "|"]
     for layer, row in zip(program.layers, values["layers"], strict=True):
         shape = "x".join(map(str, layer.output.shape[1:]))
         lines.append(f"| {layer.name} | {shape} | {layer.output.line} | {layer.macs:,} | "
@@ -64,6 +72,13 @@ def markdown(program: Program) -> str:
               f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel; output at line "
               f"{program.output.line}.", ""]
     return "\n".join(lines)
+
+
+def store_text(use: dict) -> str:
+    """What comes from the backing store and what that costs, in words."""
+    return (f"from the backing store: {use['pages']:,} pages, {use['bytes']:,} bytes for every "
+            f"input; at {use['rate']} bytes a cycle and {use['latency']} cycles of latency they cost "
+            f"{use['waiting']:,} cycles of waiting")
 
 
 def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:

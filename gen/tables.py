@@ -6,6 +6,7 @@ from rich.table import Table
 
 from gen.image import Program
 from gen.report import summarize
+from gen.store import Store
 from gen.support import Verdict
 from gen.targets import PRESETS, parameters
 
@@ -38,9 +39,9 @@ def parameter_table() -> Table:
     return table
 
 
-def cycle_table(program: Program) -> Table:
+def cycle_table(program: Program, store: Store) -> Table:
     """Return a row per layer: what the cycle model predicts."""
-    values = summarize(program)
+    values = summarize(program, store)
     table = Table(title=f"{program.model} on {program.target}, predicted")
     table.add_column("layer", overflow="fold")
     names = list(values["layers"][0]["stalls"])

@@ -57,11 +57,12 @@ PRESETS = {
         spram_blocks=4, dsps=8, luts=5280,
         config=CoreConfig(P=1, L=2, C=8, V=8, Q=Fraction(1, 4), F=1, align=2, act_lines=16384,
                           weight_rows=512, patch_lines=128, patch_buffers=2, param_groups=32,
-                          dim_bits=12, acc_width=24, multiplier="sb_mac16", memory="ice40")),
+                          dim_bits=12, column_bits=14, acc_width=24, multiplier="sb_mac16",
+                          memory="ice40")),
     "ecp5-25k": Target(
         name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6",
         ram_blocks=56, dsps=28, luts=24288,
-        config=CoreConfig(P=1, L=4, C=16, V=16, Q=Fraction(2), F=2, align=1, act_lines=2048,
+        config=CoreConfig(P=1, L=4, C=16, V=16, Q=Fraction(2), F=2, align=1, act_lines=3072,
                           weight_rows=512, patch_lines=64, patch_buffers=8, param_groups=64,
                           multiplier="mult18x18d", mac_dsps=20, memory="dp16kd")),
     "ecp5-85k": Target(
@@ -77,8 +78,9 @@ CHOICES = {
     "V": "power of two, C..min(L*C, 64)", "Q": "P times 1/4, 1/2, 1, 2 ... C/2", "F": "1 or 2",
     "align": "power of two, 1..V", "act_lines": "whole RAM blocks, up to 65536",
     "weight_rows": "whole RAM blocks, up to 65536", "patch_lines": "power of two, 16..4096",
-    "patch_buffers": "2, 4 or 8", "dim_bits": "8..16",
-    "param_groups": "1..4096", "act_width": "8", "weight_width": "8", "acc_width": "24..32",
+    "patch_buffers": "2, 4 or 8", "dim_bits": "8..16", "column_bits": "10..16",
+    "param_groups": "1..4096", "pages": "0 or 1", "act_width": "8", "weight_width": "8",
+    "acc_width": "24..32",
     "multiplier": ", ".join(MULTIPLIERS), "mac_dsps": "even, 0..P*L*C",
     "memory": ", ".join(MEMORIES),
 }

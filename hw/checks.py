@@ -13,7 +13,7 @@ def first_error(config: CoreConfig, d, oversize: Value) -> Value:
     memories are refused; what an address becomes on the way is checked with every access
     (Error.ADDRESS).
     """
-    is_load = d.op == Opcode.LOAD
+    is_load, is_wait = d.op == Opcode.LOAD, d.op == Opcode.WAIT
     load_wrong = Mux(d.zero_point == Space.WEIGHT, d.out_base >= config.weight_rows,
                      Mux(d.zero_point == Space.PARAM, d.out_base >= config.param_groups,
                          (d.zero_point != Space.TABLE) | (d.out_base != 0)))
@@ -29,6 +29,7 @@ def first_error(config: CoreConfig, d, oversize: Value) -> Value:
                                        | d.hold | d.chunked)
     if config.P > 1:
         work_wrong |= ~d.split & (d.out_w < config.P) & (d.out_h != 1)
-    wrong = (d.groups == 0) | oversize | Mux(is_load, load_wrong, work_wrong)
-    return Mux(d.op > Opcode.ADD, Error.OPCODE,
+    wrong = (d.groups == 0) | oversize | Mux(is_load, load_wrong, ~is_wait & work_wrong)
+    known = Opcode.WAIT if config.pages else Opcode.ADD
+    return Mux(d.op > known, Error.OPCODE,
                Mux(wrong & (d.op != Opcode.END), Error.DESCRIPTOR, Error.NONE))

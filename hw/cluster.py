@@ -31,6 +31,8 @@ class Cluster(wiring.Component):
     param_addr : Out, params : In(array of PARAM_SHAPE)
     t_en, t_addr, t_data : In
         Writes of the table.
+    pause : In(1)
+        See `hw.issue.Issue`.
     idle : Out(1)
     issued, feed_stall, drain_stall : Out(1)
         What the lanes do this cycle, for the counters.
@@ -48,7 +50,7 @@ class Cluster(wiring.Component):
             "weights": In(data.ArrayLayout(row, config.L)),
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
-            "t_en": In(1), "t_addr": In(8), "t_data": In(32), "idle": Out(1),
+            "t_en": In(1), "t_addr": In(8), "t_data": In(32), "pause": In(1), "idle": Out(1),
             "issued": Out(1), "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
 
@@ -70,6 +72,7 @@ class Cluster(wiring.Component):
             feeder.d.eq(d), feeder.start.eq(begin), feeder.clear.eq(self.clear),
             feeder.free.eq(issue.free), issue.taken.eq(feeder.taken), issue.patch.eq(feeder.patch),
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
+            issue.pause.eq(self.pause),
             issue.spacing.eq(Mux(d.add, longest, Drain.cycles(config))),
             operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
             operands.offset.eq(d.offset), operands.start.eq(begin),

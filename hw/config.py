@@ -6,7 +6,7 @@ from fractions import Fraction
 
 MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
 
 
 class ConfigError(ValueError):
@@ -61,8 +61,13 @@ class CoreConfig:
         to the lanes where patches are short.
     param_groups : int
         Groups of C channels whose bias, multiplier and shift the parameter memory holds.
+    pages : int
+        1: a port to a backing store, from which a pager fetches weights (on the iCE40: whatever
+        LOAD copies) while the core computes; 0: none.
     dim_bits : int
         Bits that count input rows, output rows and output columns; 8..16.
+    column_bits : int
+        Bits that count the bytes of an input row; 10..16.
     act_width, weight_width, acc_width : int
         Bits of an activation, a weight, a psum (before the bias joins it); 8, 8 and 24..32.
         The compiler proves that no psum of a layer exceeds them.
@@ -86,7 +91,9 @@ class CoreConfig:
     patch_lines: int = 128
     patch_buffers: int = 4
     param_groups: int = 64
+    pages: int = 1
     dim_bits: int = 16
+    column_bits: int = 16
     act_width: int = 8
     weight_width: int = 8
     acc_width: int = 32
@@ -109,6 +116,7 @@ class CoreConfig:
     def _check_choices(self):
         choices = {
             "P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
+            "pages": (0, 1),
             "patch_buffers": (2, 4, 8), "act_width": (8,), "weight_width": (8,),
             "acc_width": tuple(range(24, 33)),
             "multiplier": MULTIPLIERS, "memory": MEMORIES,
@@ -132,6 +140,9 @@ class CoreConfig:
                       f"for example Q={self.P}")
         self._require("dim_bits", "an integer in 8..16",
                       isinstance(self.dim_bits, int) and 8 <= self.dim_bits <= 16,
+                      "16 suits every model")
+        self._require("column_bits", "an integer in 10..16",
+                      isinstance(self.column_bits, int) and 10 <= self.column_bits <= 16,
                       "16 suits every model")
         self._require("align", f"a power of two in 1..V = 1..{self.V}",
                       isinstance(self.align, int) and _power_of_two(self.align)
@@ -248,6 +259,11 @@ class CoreConfig:
         return self.C // self.requant_units
 
     # --- memories ------------------------------------------------------------------------------
+    @property
+    def index_bits(self) -> int:
+        """Bits that number the pages and descriptors of a program with pages."""
+        return 10 if self.memory == "ice40" else 12
+
     @property
     def ram_latency(self) -> int:
         """Cycles from address to data of every RAM: 2 with output register, 1 on the iCE40."""

@@ -1,7 +1,7 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter
-from amaranth.lib import wiring
+from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import RamRW
@@ -10,6 +10,7 @@ from hw.config import CoreConfig
 from hw.host import HostPort, wishbone
 from hw.layout import Opcode
 from hw.loader import Loader
+from hw.pager import Pager
 from hw.params import ParamMemory
 from hw.ports import PortArbiter, write_client
 from hw.sequencer import Sequencer
@@ -33,6 +34,8 @@ class Core(wiring.Component):
     bus : In(wishbone)
     irq : Out(1)
         High from the end of a program (done or failed) until the next start.
+    pages : In(stream of 32-bit words), rewind : Out(1)
+        The backing store, where config.pages: see `hw.pager.Pager`.
 
     Behaviour
     ---------
@@ -42,7 +45,9 @@ class Core(wiring.Component):
 
     def __init__(self, config: CoreConfig):
         self.config = config
-        super().__init__({"clk": In(1), "rst": In(1), "bus": In(wishbone(config)), "irq": Out(1)})
+        backing = {"pages": In(stream.Signature(unsigned(32))), "rewind": Out(1)}
+        super().__init__({"clk": In(1), "rst": In(1), "bus": In(wishbone(config)), "irq": Out(1)}
+                         | (backing if config.pages else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -64,6 +69,7 @@ class Core(wiring.Component):
             self.irq.eq(sequencer.done), loader.d.eq(sequencer.d), loader.clear.eq(sequencer.clear),
             loader.start.eq(sequencer.launch & (sequencer.d.op == Opcode.LOAD)),
         ]
+        pager = self._pager(m, host, sequencer) if config.pages else None
         for index, cluster in enumerate(clusters):
             m.submodules[f"cluster{index}"] = cluster
             m.d.comb += [
@@ -72,43 +78,64 @@ class Core(wiring.Component):
                 getattr(params, f"addr{index}").eq(cluster.param_addr),
                 cluster.params.eq(getattr(params, f"o{index}")),
             ]
-        self._stores(m, host, loader, sequencer, weights, params, clusters)
-        arbiters = self._activations(m, host, loader, sequencer, clusters)
-        self._control(m, loader, sequencer, clusters, arbiters)
+        self._stores(m, host, loader, pager, sequencer, weights, params, clusters)
+        arbiters = self._activations(m, host, loader, pager, sequencer, clusters)
+        self._control(m, loader, pager, sequencer, clusters, arbiters)
         return m
 
-    def _control(self, m, loader, sequencer, clusters, arbiters):
+    def _pager(self, m, host, sequencer):
+        """The pager with its port, its WAITs and its time-out."""
+        m.submodules.pager = pager = Pager(self.config)
+        wiring.connect(m, wiring.flipped(self.pages), pager.pages)
+        m.d.comb += [
+            self.rewind.eq(pager.rewind), pager.running.eq(sequencer.busy & ~sequencer.clear),
+            pager.index.eq(sequencer.index), pager.wanted.eq(sequencer.d.groups),
+            pager.start.eq(sequencer.launch & (sequencer.d.op == Opcode.WAIT)),
+            pager.clear.eq(sequencer.clear), pager.tick.eq(sequencer.tick),
+            pager.patience.eq(host.patience), sequencer.error_store.eq(pager.late),
+        ]
+        return pager
+
+    def _control(self, m, loader, pager, sequencer, clusters, arbiters):
         """Commands to the clusters, one after the other, and what all units answer.
 
         Both pass registers (``config.settle_cycles``): these wires cross the whole device.
         """
         stage = m.d.sync if self.config.pipelined else m.d.comb
         d, clear = sequencer.d, sequencer.clear
-        start = sequencer.launch & (sequencer.d.op != Opcode.LOAD)
+        start = sequencer.launch & (sequencer.d.op != Opcode.LOAD) & (sequencer.d.op != Opcode.WAIT)
+        pagers = [pager] if pager else []
+        if self.config.P == 2 and pager:
+            m.d.sync += clusters[0].pause.eq(pager.pause)
+            m.d.comb += pager.quiet.eq(~sequencer.issued[0])   # of the weights that a write meets
         for cluster in clusters:
             stage += [cluster.d.eq(d), cluster.start.eq(start), cluster.clear.eq(clear)]
             d, start, clear = cluster.d, cluster.start, cluster.clear
         stage += [
-            sequencer.units_idle.eq(loader.idle & self._all(c.idle for c in clusters)),
+            sequencer.units_idle.eq(self._all(u.idle for u in [loader, *pagers, *clusters])),
             sequencer.issued.eq(Cat(c.issued for c in clusters)),
             sequencer.feed_stall.eq(clusters[0].feed_stall),
             sequencer.drain_stall.eq(clusters[0].drain_stall),
             sequencer.progress.eq(self._any(c.issued for c in clusters)
+                                  | self._any(p.progress for p in pagers)
                                   | self._any(a.ram.en for a in arbiters)),
             sequencer.error_descriptor.eq(self._any(c.error_patch for c in clusters)),
-            sequencer.error_address.eq(loader.error | self._any(a.error for a in arbiters)
+            sequencer.error_address.eq(self._any(u.error for u in [loader, *pagers, *arbiters])
                                        | self._any(c.error_address for c in clusters)),
         ]
 
-    def _stores(self, m, host, loader, sequencer, weights, params, clusters):
-        """Loader (busy) and host (idle, where it may) write weights, parameters and tables."""
+    def _stores(self, m, host, loader, pager, sequencer, weights, params, clusters):
+        """Loader, pager (busy) and host (idle, where it may) write what else there is."""
         store = loader.store
         if self.config.host_stores:
             store = store_port(self.config).create()
             for name in store.signature.members:
-                a, b = getattr(host.store, name), getattr(loader.store, name)
+                sources = [getattr(u.store, name) for u in (host, loader, pager) if u]
                 m.d.sync += getattr(store, name).eq(
-                    a | b if name.endswith("_en") else Mux(sequencer.busy, b, a))
+                    self._any(sources) if name.endswith("_en") else
+                    Mux(sequencer.busy, Mux(loader.idle, sources[-1], sources[1]), sources[0]))
+            if pager:
+                m.d.comb += pager.free.eq(loader.idle)
         m.d.comb += [
             weights.w_en.eq(store.weight_en), weights.w_addr.eq(store.weight_addr),
             weights.w_data.eq(store.weight_data), params.w_en.eq(store.param_en),
@@ -118,16 +145,19 @@ class Core(wiring.Component):
             m.d.comb += [cluster.t_en.eq(store.table_en), cluster.t_addr.eq(store.word_addr),
                          cluster.t_data.eq(store.word_data)]
 
-    def _activations(self, m, host, loader, sequencer, clusters):
+    def _activations(self, m, host, loader, pager, sequencer, clusters):
         """The activation memory and who shares which of its ports."""
         config = self.config
         m.submodules.act = act = RamRW(config.memory, config.line_bits, config.act_lines, config.F,
                                        config.line_masks)
         feeds, residuals = [c.feed for c in clusters], [c.residual for c in clusters]
         writes, words = [c.w for c in clusters], write_client(config).create()
-        words_from = [sequencer.w, host.w]            # one works while the other is idle
-        m.d.comb += [words.valid.eq(self._any(w.valid for w in words_from))]
-        for source, chosen in zip(words_from, (sequencer.busy, ~sequencer.busy), strict=True):
+        busy, counts = sequencer.busy, sequencer.w.valid
+        words_from = {host.w: ~busy, sequencer.w: busy}          # whose turn it is when
+        if pager and not config.host_stores:
+            words_from |= {sequencer.w: busy & counts, pager.w: busy & ~counts}
+        m.d.comb += words.valid.eq(self._any(w.valid for w in words_from))
+        for source, chosen in words_from.items():
             m.d.comb += source.ready.eq(words.ready & chosen)
             with m.If(chosen):
                 m.d.comb += [words.addr.eq(source.addr),

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import PROGRAM_VERSION, CoreConfig, log2
-from hw.layout import MAGIC, REGISTERS, Space
+from hw.layout import MAGIC, PATIENCE_BITS, REGISTERS, Space
 from hw.ports import read_client, word_client
-from hw.stores import store_port
+from hw.stores import inside, store_port, write_word
 
 
 def wishbone(config: CoreConfig) -> wiring.Signature:
@@ -23,8 +23,8 @@ class HostPort(wiring.Component):
     Members
     -------
     bus : In(wishbone)
-    start, stop : Out(1), program : Out
-        Strobes of CONTROL, the PROGRAM register.
+    start, stop : Out(1), program, patience : Out
+        Strobes of CONTROL, the registers PROGRAM and PATIENCE.
     busy, done : In(1), error : In(8), index : In(16), cycles : In(32)
     r : Out(read_client), w : Out(word_client), store : Out(store_port)
 
@@ -39,7 +39,8 @@ class HostPort(wiring.Component):
         self.config = config
         super().__init__({
             "bus": In(wishbone(config)), "start": Out(1), "stop": Out(1),
-            "program": Out(config.act_addr_bits), "busy": In(1), "done": In(1), "error": In(8),
+            "program": Out(config.act_addr_bits), "patience": Out(PATIENCE_BITS),
+            "busy": In(1), "done": In(1), "error": In(8),
             "index": In(16), "cycles": In(32), "r": Out(read_client(config)),
             "w": Out(word_client(config)), "store": Out(store_port(config))})
 
@@ -53,21 +54,12 @@ class HostPort(wiring.Component):
         m.d.comb += [
             request.eq(bus.cyc & bus.stb & ~bus.ack & ~bus.err), self.r.addr.eq(line),
             self.w.addr.eq(line), self.w.word.eq(word), self.w.data.eq(bus.dat_w),
-            self.store.weight_addr.eq(line), self.store.word_addr.eq(offset),
-            self.store.weight_data.eq(bus.dat_w.replicate(config.line_words)),
-            self.store.word_data.eq(bus.dat_w),
         ]
         m.d.sync += [bus.ack.eq(0), bus.err.eq(0), self.start.eq(0), self.stop.eq(0)]
-        limits = {Space.ACT: config.act_lines * config.line_words}
-        if config.host_stores:
-            limits |= {Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-                       Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
-        allowed = Signal()
-        with m.Switch(space):
-            for name, limit in limits.items():
-                with m.Case(name):
-                    m.d.comb += allowed.eq((offset < limit) & ~self.busy & (bus.sel == 0xF)
-                                           & (bus.we | (name == Space.ACT)))
+        allowed, store = Signal(), Signal()
+        m.d.comb += allowed.eq(inside(m, config, space, offset) & ~self.busy & (bus.sel == 0xF)
+                               & (bus.we | (space == Space.ACT)))
+        write_word(m, config, self.store, space, offset, bus.dat_w, store)
         pending = Signal()                   # the memory is wanted
         with m.FSM():
             with m.State("Ready"):
@@ -79,11 +71,7 @@ class HostPort(wiring.Component):
                     m.d.sync += pending.eq(1)
                     m.next = "Write"
                 with m.Elif(request & bus.we):
-                    m.d.comb += [
-                        self.store.weight_en.eq((space == Space.WEIGHT) << word),
-                        self.store.param_en.eq(space == Space.PARAM),
-                        self.store.table_en.eq(space == Space.TABLE),
-                    ]
+                    m.d.comb += store.eq(1)
                     m.d.sync += bus.ack.eq(1)
                 with m.Elif(request):
                     m.d.sync += pending.eq(1)
@@ -111,6 +99,9 @@ class HostPort(wiring.Component):
             "STATUS": Cat(self.busy, self.done, Const(0, 6), self.error, self.index),
             "PROGRAM": self.program, "CYCLES": self.cycles,
         }
+        written = {"PROGRAM": self.program}
+        if self.config.pages:
+            values["PATIENCE"] = written["PATIENCE"] = self.patience
         with m.Switch(offset):
             for name, value in values.items():
                 with m.Case(numbers[name]):
@@ -121,7 +112,8 @@ class HostPort(wiring.Component):
             m.d.sync += bus.ack.eq(1)
         with m.Elif((bus.sel == 0xF) & (offset == numbers["CONTROL"])):
             m.d.sync += [bus.ack.eq(1), self.start.eq(bus.dat_w[0]), self.stop.eq(bus.dat_w[1])]
-        with m.Elif((bus.sel == 0xF) & (offset == numbers["PROGRAM"])):
-            m.d.sync += [bus.ack.eq(1), self.program.eq(bus.dat_w)]
         with m.Else():
             m.d.sync += bus.err.eq(1)
+            for name, register in written.items():
+                with m.If((bus.sel == 0xF) & (offset == numbers[name])):
+                    m.d.sync += [bus.ack.eq(1), bus.err.eq(0), register.eq(bus.dat_w)]

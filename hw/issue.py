@@ -32,6 +32,8 @@ class Issue(wiring.Component):
     spacing : In
         Cycles that the drain of one pass takes, at least 2: final rows of two passes are at least
         as far apart.
+    pause : In(1)
+        Leave a cycle free before the final row of a pass: the weights are being written (P = 2).
     o : Out(issue_shape)
     feed_stall, drain_stall : Out(1)
         Nothing issued for want of a patch, of a free shadow.
@@ -49,7 +51,7 @@ class Issue(wiring.Component):
             "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
             "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
             "free": Out(config.patch_buffers),
-            "spacing": In(spacing_bits), "o": Out(issue_shape(config)),
+            "spacing": In(spacing_bits), "pause": In(1), "o": Out(issue_shape(config)),
             "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
 
@@ -99,9 +101,9 @@ class Issue(wiring.Component):
         with m.Elif(issue & ~warming):
             m.d.sync += first.eq(0)
         with m.If(pass_end):
-            m.d.sync += [wait.eq(self.spacing - 1), held.eq(self.spacing != 1)]
-        with m.Elif(held):
-            m.d.sync += [wait.eq(wait - 1), held.eq(wait != 1)]
+            m.d.sync += [wait.eq(self.spacing - 1), held.eq((self.spacing != 1) | self.pause)]
+        with m.Else():
+            m.d.sync += [wait.eq(wait - wait.any()), held.eq((wait > 1) | self.pause)]
 
         # Buffers.
         released, committed = Signal(count), Signal(count)
@@ -128,7 +130,7 @@ class Issue(wiring.Component):
             m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1),
-                         held.eq(0)]
+                         held.eq(0), wait.eq(0)]
         return m
 
     def _warming(self, m, begin, following, issue):

@@ -9,7 +9,10 @@ MAGIC = 0x48545359  # "YSTH" little endian: first word of a program
 HEADER_WORDS = 4    # magic, version, configuration hash, number of descriptors (END not counted)
 DESCRIPTOR_WORDS = 16
 STRIP_ROWS = 16     # kernel rows of a strip at most: depth of the lanes' delays
+PAGE_HEAD_WORDS = 3 # descriptor that must run; 32-bit words; Space << 29 | offset in words
+PAGE_WORD_BITS = 14 # bits of the number of words of a page; a page of 0 words ends the stream
 COUNTER_WORDS = 4   # written back behind each descriptor, see COUNTERS
+PATIENCE_BITS = 4   # of the register PATIENCE
 
 
 class Opcode(IntEnum):
@@ -21,16 +24,18 @@ class Opcode(IntEnum):
     CHANNEL = 3   # column c takes byte c of each patch line: average pooling
     MAX = 4       # running maximum of each byte over the patch: max pooling
     ADD = 5       # elementwise sum of two tensors that lie alike
+    WAIT = 6      # until pages from the backing store have arrived
 
 
 class Space(IntEnum):
-    """Address spaces of the host port and destinations of LOAD."""
+    """Address spaces of the host port, destinations of LOAD and of pages; parts of an image."""
 
     REGS = 0
     ACT = 1
     WEIGHT = 2
     PARAM = 3
     TABLE = 4
+    STORE = 5     # the backing store: not on the host port
 
 
 class Error(IntEnum):
@@ -44,6 +49,7 @@ class Error(IntEnum):
     DESCRIPTOR = 5   # a field is zero or larger than the core
     ADDRESS = 6      # an access would leave a memory
     TIMEOUT = 7      # no progress
+    STORE = 8        # the backing store was silent for PATIENCE
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ DESCRIPTOR = _fields(
     ("stride_h", 7, 8, 8, False, "input rows between two output rows"),
     ("w_base", 8, 0, 16, False, "first weight row; LOAD: not used"),
     ("group_rows", 8, 16, 16, False, "weight rows of a group"),
-    ("groups", 9, 0, 16, False, "column groups; LOAD: lines to copy"),
+    ("groups", 9, 0, 16, False, "column groups; LOAD: lines to copy; WAIT: pages that "
+     "must have arrived"),
     ("param_base", 9, 16, 16, False, "first parameter group"),
     ("out_base", 10, 0, 16, False, "first output line; LOAD: first destination address"),
     ("out_pitch", 10, 16, 16, False, "lines of an output pixel"),
@@ -128,6 +135,8 @@ REGISTERS = (
     ("STATUS", 4, "r", "bit 0: busy, bit 1: done, bits 8..15: Error, 16..31: descriptor index"),
     ("PROGRAM", 5, "rw", "line address of the program header"),
     ("CYCLES", 6, "r", "cycles from start to done"),
+    ("PATIENCE", 7, "rw", "4 bits: times 65,536 cycles that WAIT lasts without a word from the "
+     "backing store; 0: for ever"),
 )
 
 
@@ -143,7 +152,9 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "in_start": byte, "y_step": byte, "in_h": config.dim_bits, "out_w": config.dim_bits,
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
         "param_base": param, "add_param": param, "out_base": line - 1,
-        "strip": 2 if config.strips else 0,
+        "strip": 2 if config.strips else 0, "row_bytes": config.column_bits,
+        "segment_bytes": config.column_bits, "segment_pitch": config.column_bits,
+        "x_start": config.column_bits, "x_step": config.column_bits,
         "out_pitch": line - 1, "out_row": line - 1, "res_base": line - 1, "a_base": line - 1,
     }
     return {name: min(field.width, limits.get(name, field.width))
@@ -170,7 +181,7 @@ def encode(config: CoreConfig | None = None, /, **values: int) -> list[int]:
     """
     words = [0] * DESCRIPTOR_WORDS
     widths = field_widths(config) if config else {}
-    if config and values.get("op") != Opcode.LOAD:
+    if config and values.get("op") not in (Opcode.LOAD, Opcode.WAIT):
         widths["groups"] = group_bits(config)
     for name, value in values.items():
         field = DESCRIPTOR[name]

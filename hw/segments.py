@@ -19,7 +19,8 @@ def segment_shape(config: CoreConfig) -> data.StructLayout:
     its bytes lie in one line.
     """
     return data.StructLayout({
-        "addr": line_address_bits(config) + bits_for(config.V), "col": signed(17),
+        "addr": line_address_bits(config) + bits_for(config.V),
+        "col": signed(config.column_bits + 1),
         "inside": 1, "last": 1, "one": 1})
 
 
@@ -124,7 +125,7 @@ class SegmentGenerator(wiring.Component):
     def _windows(self, m, passes):
         """Byte column, row and byte address of the first row of the current pixel's window."""
         d, config = self.d, self.config
-        x, y = Signal(signed(17)), Signal(signed(config.dim_bits + 1))
+        x, y = Signal(signed(config.column_bits + 1)), Signal(signed(config.dim_bits + 1))
         row = Signal(len(self.o.p.addr))
         by_row, by_pixel = turns(config, d)
         first_x, first_y, first_row = d.x_start, d.y_start, d.in_start
@@ -146,7 +147,7 @@ class SegmentGenerator(wiring.Component):
 
         In a strip, where columns follow each other, from the row's first window to the segment.
         """
-        across, down = Signal(16), Signal(len(self.o.p.addr))
+        across, down = Signal(self.config.column_bits), Signal(len(self.o.p.addr))
         step_segment, step_ky = steps
         with m.If(step_segment):
             m.d.sync += across.eq(Mux(last_segment, 0, across + self.d.segment_pitch))

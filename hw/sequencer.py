@@ -46,8 +46,10 @@ class Sequencer(wiring.Component):
     clear : Out(1)
         Drop all work; held for FLUSH_CYCLES.
     issued : In(P), feed_stall, drain_stall, progress : In(1)
-    error_address, error_descriptor : In(1)
+    error_address, error_descriptor, error_store : In(1)
         Raised by the units.
+    tick : Out(1)
+        Once in 2^TIMEOUT_BITS cycles.
 
     Behaviour
     ---------
@@ -63,7 +65,8 @@ class Sequencer(wiring.Component):
             "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1),
             "clear": Out(1),
             "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
-            "error_address": In(1), "error_descriptor": In(1)})
+            "error_address": In(1), "error_descriptor": In(1), "error_store": In(1),
+            "tick": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -144,13 +147,15 @@ class Sequencer(wiring.Component):
     def _fail(self, m, state, failure):
         """Whatever fails in the units, or a stop by the host, leads to FLUSH."""
         alive = Signal()                      # there was progress since the last look
-        look = self.cycles[:TIMEOUT_BITS] == 0
-        m.d.sync += alive.eq(self.progress | ~self.busy | (alive & ~look))
+        m.d.comb += self.tick.eq(self.cycles[:TIMEOUT_BITS] == 0)
+        m.d.sync += alive.eq(self.progress | ~self.busy | (alive & ~self.tick))
         with m.If(self.error_address):
             m.d.comb += failure.eq(Error.ADDRESS)
         with m.Elif(self.error_descriptor):
             m.d.comb += failure.eq(Error.DESCRIPTOR)
-        with m.Elif(look & ~alive):
+        with m.Elif(self.error_store):
+            m.d.comb += failure.eq(Error.STORE)
+        with m.Elif(self.tick & ~alive):
             m.d.comb += failure.eq(Error.TIMEOUT)
         with m.If(self.busy & ~self.clear & ((failure != Error.NONE) | self.stop)):
             m.d.sync += [self.error.eq(failure), state.eq(State.FLUSH), self.busy.eq(1),

@@ -61,8 +61,9 @@ class WordGenerator(wiring.Component):
 
         # The segment stays at the input until its last line is done.
         more, spill = Signal(), Signal()        # not its first line; the patch's very last bytes
-        number, left = Signal(17 - v), Signal(16)  # of the line in the segment; bytes from it on
-        segment, remaining = self.i.p, Signal(16)
+        row_bits = config.column_bits
+        number = Signal(row_bits + 1 - v)       # of the line in the segment
+        segment, left, remaining = self.i.p, Signal(row_bits), Signal(row_bits)  # bytes from it on
         low, room = Signal(v), Signal(v + 1)
         m.d.comb += [
             remaining.eq(Mux(more, left, self.d.segment_bytes)),
@@ -119,7 +120,8 @@ class WordGenerator(wiring.Component):
     def _masks(self, m, step, active, number, o, spill):
         """Register the command, then find which bytes of the line lie in the image."""
         config, v = self.config, bits_for(self.config.V)
-        first, present, real = Signal(signed(18)), Signal(), Signal()
+        column = signed(config.column_bits + 2)
+        first, present, real = Signal(column), Signal(), Signal()
         segment = self.i.p
         early, line = Signal(word_shape(config)), Signal.like(self.addr)
         with m.If(step):
@@ -130,7 +132,7 @@ class WordGenerator(wiring.Component):
                 first.eq(segment.col - segment.addr[:v] + (number << v)),
                 real.eq(segment.inside & ~spill),
             ]
-        beyond = Signal(signed(18))                # bytes from the line's first to the row's end
+        beyond = Signal(column)                    # bytes from the line's first to the row's end
         low_byte, high_byte = Signal(v + 1), Signal(v + 1)
         m.d.comb += [
             beyond.eq(self.d.row_bytes - first),

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.store import Store
 from hw.layout import Error, Space
 
-WRITE, READ, WATCH, RUN = 1, 2, 3, 4
+WRITE, READ, WATCH, RUN, PAGES = 1, 2, 3, 4, 5
 
 
 class DeviceError(RuntimeError):
@@ -138,6 +139,11 @@ class Device:
         items = list(watches)
         words = [word for item in items for word in (item.trigger, item.first, item.lines)]
         self._send(struct.pack(f"<{2 + len(words)}I", WATCH, len(items), *words))
+        self._words(1)
+
+    def pages(self, store: Store, data: bytes) -> None:
+        """Fill the backing store and choose how fast it is."""
+        self._send(struct.pack("<4I", PAGES, store.latency, store.interval, len(data) // 4) + data)
         self._words(1)
 
     def run(self, limit: int) -> Run:

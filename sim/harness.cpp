@@ -6,11 +6,16 @@
 //   WATCH count (trigger first lines)...     -> 0
 //   RUN   limit (two words)                  -> finished, status, cycles, snapshots; then for each:
 //                                               watch number, bytes, words...
+//   PAGES latency interval count words...    -> 0
+//
+// PAGES gives the backing store its contents: its first word comes `latency` cycles after rewind
+// ends, each other `interval` / 256 cycles after the one before, but not before that was taken.
 //
 // A mirror of the activation memory follows every write that leaves on its ports. When the line
 // `trigger` is written during RUN (the counters behind a descriptor, so its layer has ended), the
 // lines of each watch with that trigger are copied before later layers reuse them. An argument names
 // a VCD file for the waveforms of the first RUN.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +31,7 @@
 
 namespace {
 
-enum Command : uint32_t { kWrite = 1, kRead = 2, kWatch = 3, kRun = 4 };
+enum Command : uint32_t { kWrite = 1, kRead = 2, kWatch = 3, kRun = 4, kPages = 5 };
 constexpr uint32_t kControl = 3, kStatus = 4, kCycles = 6;  // word offsets in space 0
 constexpr int kAnswerCycles = 1000;  // the bus must answer within these
 constexpr int kStartCycles = 8;  // irq of a former run is low by then
@@ -39,6 +44,26 @@ struct Watch {
 struct Snapshot {
     uint32_t watch;
     std::vector<uint8_t> bytes;
+};
+
+// The backing store.
+struct Store {
+    std::vector<uint32_t> words;
+    uint64_t latency = 0, interval = 0;  // cycles; 1/256 cycles
+    size_t next = 0;
+    uint64_t due = 0;                    // 1/256 cycles: when the next word is there
+
+    bool offers(uint64_t now) const { return next < words.size() && now << 8 >= due; }
+
+    void rewind(uint64_t now) {
+        next = 0;
+        due = (now + latency) << 8;
+    }
+
+    void take(uint64_t now) {
+        ++next;
+        due = std::max(due + interval, (now + 1) << 8);
+    }
 };
 
 bool get(uint32_t& word) { return std::fread(&word, sizeof word, 1, stdin) == 1; }
@@ -116,10 +141,13 @@ public:
 
     std::vector<Watch> watches;
     std::vector<Snapshot> snapshots;
+    Store store;
 
 private:
     void settle() {
         top_->clk = 0;
+        top_->page_valid = offered_ = store.offers(count_);
+        if (offered_) top_->page = store.words[store.next];
         top_->eval();
         dump();
     }
@@ -128,6 +156,8 @@ private:
         snoop(top_->p0_mask, top_->p0_addr, &top_->p0_data[0]);
         snoop(top_->p1_mask, top_->p1_addr, &top_->p1_data[0]);
         if (!due_.empty()) copy();
+        if (top_->rewind) store.rewind(count_ + 1);
+        else if (offered_ && top_->page_ready) store.take(count_);
         top_->clk = 1;
         top_->eval();
         dump();
@@ -184,7 +214,7 @@ private:
     std::vector<uint32_t> due_;
     uint32_t line_bytes_ = 0;
     uint64_t count_ = 0, time_ = 0;
-    bool running_ = false;
+    bool running_ = false, offered_ = false;
 };
 
 void transfer(Core& core, bool write) {
@@ -206,6 +236,14 @@ void watch(Core& core) {
         item.first = need();
         item.lines = need();
     }
+    put(0);
+}
+
+void pages(Core& core) {
+    core.store.latency = need();
+    core.store.interval = need();
+    core.store.words.resize(need());
+    for (uint32_t& word : core.store.words) word = need();
     put(0);
 }
 
@@ -234,6 +272,7 @@ int main(int argc, char** argv) {
             case kRead: transfer(core, false); break;
             case kWatch: watch(core); break;
             case kRun: run(core); break;
+            case kPages: pages(core); break;
             default: return 4;
         }
         std::fflush(stdout);

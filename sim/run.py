@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.cycles import descriptors
+from gen.cycles import STORE, descriptors
 from gen.image import LayerInfo, Placement, Program, pack_input, unpack_tensor
+from gen.store import Store
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.layout import COUNTER_WORDS, COUNTERS, DESCRIPTOR_WORDS, REGISTERS, Opcode, Space
 from sim.device import Device, DeviceError, Watch
@@ -14,7 +15,7 @@ from sim.device import Device, DeviceError, Watch
 PROGRAM_REGISTER = next(offset for name, offset, *_ in REGISTERS if name == "PROGRAM")
 SLACK_CYCLES = 1_000_000
 SLACK_FACTOR = 100  # a run that takes this many times its lower bound is given up
-STALLS = ("load", "feed", "drain")
+STALLS = ("load", "page", "feed", "drain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class LayerRun:
     cycles : int
         Of all its descriptors, loads of constants included.
     stalls : dict of str to int
-        Cycles of the busiest causes: "load" (constants copied), "feed" (no patch), "drain"
-        (psums waited).
+        Cycles of the busiest causes: "load" (constants copied), "page" (constants had not come
+        from the backing store), "feed" (no patch), "drain" (psums waited).
     output : numpy.ndarray
         int8, in the shape of the layer's placement: without folded channels.
     """
@@ -66,17 +67,24 @@ class Session:
         What ``sim.verilated.build`` returned for the program's configuration.
     trace : Path, optional
         Waveforms of the first inference.
+    store : Store
+        How fast the backing store is.
     """
 
-    def __init__(self, program: Program, binary: Path, trace: Path | None = None):
+    def __init__(self, program: Program, binary: Path, trace: Path | None = None,
+                 store: Store = STORE):
         self.program, self.config = program, program.core_config
         self.device = Device(binary, trace)
+        self.device.pages(store, program.stream)
         for section in program.sections:
+            if section.space == Space.STORE:
+                continue
             self.device.write(Space(section.space), section.offset, to_words(section.data))
         self.device.write(Space.REGS, PROGRAM_REGISTER, [program.program_line])
         self.device.watch(self._watch(layer) for layer in program.layers)
         self.opcodes = opcodes(program)
-        self.limit = SLACK_CYCLES + SLACK_FACTOR * sum(layer.rows for layer in program.layers)
+        self.limit = (SLACK_CYCLES + SLACK_FACTOR * sum(layer.rows for layer in program.layers)
+                      + store.latency + int(2 * len(program.stream) / store.rate))
 
     def __enter__(self):
         return self
@@ -134,10 +142,10 @@ class Session:
         names = [name for name, _ in COUNTERS]
         mine = range(layer.first, layer.first + layer.count)
         starts = np.concatenate(([0], counters[:-1, 0]))
-        load = sum(int(counters[i][0] - starts[i]) for i in mine if self.opcodes[i] == Opcode.LOAD)
-        return {"load": load} | {
-            name: sum(int(counters[i][names.index(name)]) for i in mine)
-            for name in STALLS if name != "load"}
+        whole = {name: sum(int(counters[i][0] - starts[i]) for i in mine if self.opcodes[i] == op)
+                 for name, op in (("load", Opcode.LOAD), ("page", Opcode.WAIT))}
+        return whole | {name: sum(int(counters[i][names.index(name)]) for i in mine)
+                        for name in STALLS if name not in whole}
 
     def _read(self, place: Placement) -> np.ndarray:
         words = align_up(place.size, 4) // 4

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.cycles import STORE
 from gen.image import Program
 from gen.paths import whole_file
+from gen.store import Store
 from models.graph import Graph, ModelError
 from sim.compare import Comparison, Mismatch, compare_layers, host_output
 from sim.golden import dequantize
@@ -129,7 +131,7 @@ def load_array(path: Path, what: str, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def simulate(graph: Graph, program: Program, inputs: np.ndarray, *,
+def simulate(graph: Graph, program: Program, inputs: np.ndarray, *, store: Store = STORE,
              expected: np.ndarray | None = None, trace: Path | None = None,
              stage: Callable[[str], None] = lambda text: None,
              done: Callable[[int], None] = lambda count: None) -> Simulation:
@@ -142,6 +144,8 @@ def simulate(graph: Graph, program: Program, inputs: np.ndarray, *,
         Compiled from it.
     inputs : numpy.ndarray
         int8 [N, ...].
+    store : Store
+        How fast pages come, if the program has any.
     expected : numpy.ndarray, optional
         int8 [N, ...]: the model's last tensor.
     trace : Path, optional
@@ -163,7 +167,7 @@ def simulate(graph: Graph, program: Program, inputs: np.ndarray, *,
     binary = build(program.core_config, trace=trace is not None, stage=stage)
     stage("simulating")
     waves = whole_file(trace.resolve()) if trace else nullcontext()
-    with waves as waves_file, Session(program, binary, waves_file) as session:
+    with waves as waves_file, Session(program, binary, waves_file, store) as session:
         for begin in range(0, len(inputs), BATCH):
             batch = inputs[begin:begin + BATCH]
             golden = golden_run(graph, batch)

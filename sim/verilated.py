@@ -31,8 +31,8 @@ UNNAMED = re.compile(r"^ *(?:wire|reg) (?:\[\d+:0\] )?\\\$[^;\n]*;$", re.MULTILI
 WRAPPER = """\
 module sim_top (
   input clk, rst, cyc, stb, we,
-  input [2:0] space, input [31:0] offset, dat_w,
-  output [31:0] dat_r, output ack, err, irq,
+  input [2:0] space, input [31:0] offset, dat_w, page, input page_valid,
+  output [31:0] dat_r, output ack, err, irq, page_ready, rewind,
   output [31:0] line_bytes, p0_addr, p1_addr,
   output [63:0] p0_mask, p1_mask,
   output [511:0] p0_data, p1_data
@@ -41,11 +41,15 @@ module sim_top (
     .clk(clk), .rst(rst), .irq(irq),
     .bus__cyc(cyc), .bus__stb(stb), .bus__we(we), .bus__sel(4'hf),
     .bus__adr({{space, offset[{space_high}:0]}}),
-    .bus__dat_w(dat_w), .bus__dat_r(dat_r), .bus__ack(ack), .bus__err(err));
+    .bus__dat_w(dat_w), .bus__dat_r(dat_r), .bus__ack(ack), .bus__err(err){pages};
   assign line_bytes = {V};
 {snoops}
 endmodule
 """
+PAGES = """,
+    .pages__payload(page), .pages__valid(page_valid), .pages__ready(page_ready), .rewind(rewind))"""
+NO_PAGES = """);
+  assign {page_ready, rewind} = 2'b01"""
 SNOOP = """\
   wire [{masks_high}:0] p{port}_we = core.act.p{port}__we & {{{masks}{{core.act.p{port}__en}}}};
   assign p{port}_addr = 32'(core.act.p{port}__addr);
@@ -72,7 +76,8 @@ def wrapper(config: CoreConfig, core: str) -> str:
                          for bit in reversed(range(masks)))
         snoops.append((SNOOP if writes else NO_SNOOP).format(
             port=port, masks=masks, masks_high=masks - 1, mask=bits))
-    return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops))
+    return WRAPPER.format(space_high=config.space_bits - 1, V=config.V, snoops="\n".join(snoops),
+                          pages=PAGES if config.pages else NO_PAGES)
 
 
 def cache_folder() -> Path:

@@ -23,9 +23,13 @@ class Machine:
                  Space.PARAM: config.param_groups * config.C * 16, Space.TABLE: 1024}
         self.memory = {space: random.integers(0, 256, size, np.uint8)
                        for space, size in sizes.items()}
+        self.stream, self.eager, self.index, self.arrived = b"", False, 0, 0
 
     def host_write(self, space: int, byte: int, data: bytes):
-        """Host write, where the host has access."""
+        """Host write, where the host has access; or the contents of the backing store."""
+        if space == Space.STORE:
+            self.stream = data
+            return
         assert space == Space.ACT or self.config.host_stores, "the host cannot write there"
         self.write(space, byte, data)
 
@@ -40,8 +44,12 @@ class Machine:
         """Host read of the activation memory."""
         return self.memory[Space.ACT][line * self.config.V:line * self.config.V + size].tobytes()
 
-    def run(self, program_line: int, after=None) -> int:
-        """Run the program at a line; ``after(index)`` is called when a descriptor has ended."""
+    def run(self, program_line: int, after=None, eager: bool = False) -> int:
+        """Run the program at a line; ``after(index)`` is called when a descriptor has ended.
+
+        Pages come as late as they may, or ``eager`` as early as they may.
+        """
+        self.position, self.arrived, self.eager = 0, 0, eager
         config, act = self.config, self.memory[Space.ACT]
         start = program_line * config.V
         header = act[start:start + 16].view("<u4")
@@ -53,6 +61,9 @@ class Machine:
             if d["op"] == Opcode.END:
                 assert index == header[3], "END before the header's count"
                 return index
+            self.index = index
+            while eager and self._page():
+                pass
             self._execute(d)
             counters = slot + align_up(64, config.V)
             act[counters:counters + 16] = COUNTER_FILL
@@ -64,12 +75,32 @@ class Machine:
     def _execute(self, d):
         config = self.config
         encode(config, **d)  # every field is as narrow as this core implements it
-        if d["op"] != Opcode.LOAD:  # bounds that hardware checks before it starts
+        if d["op"] not in (Opcode.LOAD, Opcode.WAIT):  # what hardware checks before it starts
             used = 1 if d["uniform"] else d["groups"]
             assert d["param_base"] + used <= config.param_groups > d["add_param"], "parameters"
             assert d["w_base"] < config.weight_rows >= d["group_rows"], "weight rows"
         {Opcode.LOAD: self._load, Opcode.CONV: self._conv, Opcode.CHANNEL: self._channel,
-         Opcode.MAX: self._max, Opcode.ADD: self._add}[Opcode(d["op"])](d)
+         Opcode.MAX: self._max, Opcode.ADD: self._add, Opcode.WAIT: self._wait}[Opcode(d["op"])](d)
+
+    # --- the backing store ---------------------------------------------------------------------
+    def _page(self) -> bool:
+        """Write the next page if there is one and its time has come."""
+        after, words, target = np.frombuffer(self.stream[self.position:self.position + 12],
+                                             "<u4").tolist() or (0, 0, 0)
+        if not words or after > self.index:
+            return False
+        space, begin = Space(target >> 29), self.position + 12
+        assert (space == Space.ACT) != self.config.host_stores, "pages go elsewhere"
+        assert (space, self.config.P) != (Space.PARAM, 2), "parameters have no port for pages"
+        self.position = begin + 4 * words
+        self.write(space, 4 * (target & (1 << 29) - 1), self.stream[begin:self.position])
+        self.arrived += 1
+        return True
+
+    def _wait(self, d):
+        assert self.config.pages
+        while self.arrived < d["groups"]:
+            assert self._page(), "WAIT for a page that cannot come"
 
     # --- operations ----------------------------------------------------------------------------
     def _load(self, d):
@@ -252,7 +283,8 @@ class Machine:
         self.memory[Space.ACT].view(np.int8)[address] = out.reshape(address.shape)
 
 
-def run_program(program: Program, x: np.ndarray, seed: int = 0) -> dict[int, np.ndarray]:
+def run_program(program: Program, x: np.ndarray, seed: int = 0,
+                eager: bool = False) -> dict[int, np.ndarray]:
     """Every tensor that the program computes for one input, read when its layer has ended."""
     machine = Machine(program.core_config, seed)
     for section in program.sections:
@@ -267,7 +299,7 @@ def run_program(program: Program, x: np.ndarray, seed: int = 0) -> dict[int, np.
             place = ends[index].output
             found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
 
-    assert machine.run(program.program_line, after) == program.descriptors
+    assert machine.run(program.program_line, after, eager) == program.descriptors
     place = program.output
     found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
     return found

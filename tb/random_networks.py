@@ -32,7 +32,8 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
         patch_lines=rng.choice([16, 16, 32, 64]), patch_buffers=rng.choice([2, 4, 8]),
         param_groups=rng.choice([3, 8, 40]), dim_bits=rng.choice([8, 16]),
         acc_width=rng.choice([32, rng.randint(24, 32)]), multiplier=multiplier, memory=memory,
-        mac_dsps=2 * rng.randint(0, p * lanes * columns // 2) if multiplier == "mult18x18d" else 0)
+        mac_dsps=2 * rng.randint(0, p * lanes * columns // 2) if multiplier == "mult18x18d" else 0,
+        pages=rng.choice([0, 1, 1]), column_bits=rng.choice([12, 16]))
 
 
 def _rates(columns: int) -> list[Fraction]:

@@ -2,14 +2,16 @@
 
 import random
 from contextlib import suppress
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from gen.store import Store
 from hw.config import PROGRAM_VERSION, CoreConfig
 from hw.layout import DESCRIPTOR, MAGIC, Error, Opcode, Space, field_widths
 from sim.device import Device, DeviceError
-from tb.programs import BUSY, DONE, Host, Programs
+from tb.programs import BUSY, DONE, REGISTER, Host, Programs
 from tb.small_core import build
 
 SHAPES = {
@@ -85,7 +87,7 @@ def test_core_finds_no_program_in_an_empty_memory(host):
     host.check_good()
 
 
-@pytest.mark.parametrize("op", range(6, 16))
+@pytest.mark.parametrize("op", range(Opcode.WAIT + 1, 16))
 def test_core_refuses_unknown_opcodes(host, op):
     check_refused(host, Error.OPCODE, ADD, {"op": op})
 
@@ -242,6 +244,50 @@ def test_memories_are_closed_while_the_core_is_busy(host):
     host.check_good()
 
 
+def pages(*items: tuple[int, int, int, int]) -> bytes:
+    """A stream of pages of zeros: (after, words, space, offset)."""
+    words = []
+    for after, count, space, offset in items:
+        words += [after, count, space << 29 | offset, *[0] * count]
+    return np.array([*words, 0, 0, 0], "<u4").tobytes()
+
+
+@pytest.mark.parametrize("item", [
+    (0, 2, Space.ACT, 0), (0, 2, Space.REGS, 3), (0, 2, 7, 0), (0, 1, Space.TABLE, 256),
+    (0, 2, Space.TABLE, 255), (0, 2, Space.WEIGHT, 1 << 28), (0, 99, Space.WEIGHT, 0)])
+def test_core_stops_where_pages_leave_their_memory(host, item):
+    programs = host.programs
+    image = programs.image([{"op": Opcode.WAIT, "groups": 1}, *programs.good])
+    host.device.pages(Store(rate=Fraction(4)), pages(item))
+    assert error_of(host, image) == (Error.ADDRESS, 0)
+    assert np.array_equal(host.memory()[8 * programs.data:], image[8 * programs.data:])
+    host.device.pages(Store(), b"")
+    host.check_good()
+
+
+def test_wait_for_a_page_that_waits_for_a_later_descriptor_times_out(host):
+    image = host.programs.image([{"op": Opcode.WAIT, "groups": 1}])
+    for stream in (pages((1, 2, Space.TABLE, 0)), pages()):     # so does one that never comes
+        host.device.pages(Store(rate=Fraction(4)), stream)
+        assert error_of(host, image, limit=200_000) == (Error.TIMEOUT, 0)
+    host.check_good()
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_wait_for_a_silent_store_lasts_as_long_as_it_is_told(host, patience):
+    image = host.programs.image([{"op": Opcode.WAIT, "groups": 1}])
+    host.device.pages(Store(latency=1 << 20), pages((0, 2, Space.TABLE, 0)))
+    host.device.write(Space.REGS, REGISTER["PATIENCE"], [patience])
+    if patience:
+        assert error_of(host, image, limit=400_000) == (Error.STORE, 0)
+        assert 65_536 * patience <= host.register("CYCLES") <= 65_536 * (patience + 1) + 100
+    else:
+        host.load(image)
+        host.device.run(2_000_000)
+        assert 1 << 20 < host.register("CYCLES") < (1 << 20) + 200
+    host.check_good()
+
+
 GARBAGE = 150         # runs on each core
 MOST_CYCLES = 12_000   # of a run of garbage that may have more to do
 
@@ -290,6 +336,8 @@ def garbage(rng: random.Random, programs: Programs):
 def work(item) -> int:
     """Cycles that a descriptor may take, roughly; too many for random words."""
     if not isinstance(item, dict):
+        return 1 << 16
+    if item["op"] == Opcode.WAIT:      # of pages that never come
         return 1 << 16
     if item["op"] == Opcode.LOAD:
         return 12 * item["groups"]

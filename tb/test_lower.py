@@ -321,7 +321,7 @@ def test_group_larger_than_the_banks_is_a_fit_error():
 
 def test_model_larger_than_the_memory_is_a_fit_error_with_numbers():
     graph = parse(Net((1, 64, 64, 16), seed=4).conv(16).conv(64).bytes())
-    with pytest.raises(FitError, match=r"must hold \d+ bytes .*not 32768.*use --fit or a larger"):
+    with pytest.raises(FitError, match=r"must hold \d+ bytes .*not 49152.*use --fit or a larger"):
         compile_model(graph, PRESETS["ecp5-25k"])
 
 

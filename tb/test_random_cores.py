@@ -7,8 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gen.compile import compile_model
+from gen.compile import compile_model, paged_program
+from gen.cycles import STORE
 from gen.image import Program
+from gen.store import Store
 from gen.targets import PRESETS
 from hw.config import MEMORIES, MULTIPLIERS, CoreConfig
 from models.graph import Graph, ModelError
@@ -36,7 +38,8 @@ def test_random_cores_take_every_choice():
     configs = [config_of(seed) for seed in range(CORES)]
     for name, choices in {"P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
                           "V": (4, 8, 16, 32, 64), "memory": MEMORIES, "multiplier": MULTIPLIERS,
-                          "patch_buffers": (2, 4, 8), "byte_writes": (False, True)}.items():
+                          "patch_buffers": (2, 4, 8), "byte_writes": (False, True),
+                          "pages": (0, 1), "column_bits": (12, 16)}.items():
         assert {getattr(config, name) for config in configs} == set(choices), name
     assert {config.cluster_q for config in configs} >= {Fraction(n, 4) for n in (1, 2, 4, 8, 16)}
     assert {config.align < config.V for config in configs} == {False, True}
@@ -58,18 +61,23 @@ def check_core(seed: int, folder) -> None:
     config, rng = config_of(seed), random.Random(seed)
     binary = build(config, folder)
     for number in range(NETWORKS):
-        text, graph, program = compiled(rng, 1000 * seed + number, config)
-        check_network(f"seed {seed}, network {number}: {text}\n{config}", graph, program, binary)
+        paged = config.pages == 1 and number % 2 == 1
+        text, graph, program = compiled(rng, 1000 * seed + number, config, paged)
+        store = Store(rate=Fraction(rng.randint(1, 16), 4), latency=rng.randint(0, 500))
+        check_network(f"seed {seed}, network {number}: {text}\n{config}", graph, program, binary,
+                      store)
 
 
-def compiled(rng: random.Random, seed: int, config: CoreConfig) -> tuple[str, Graph, Program]:
-    """A random network that suits a core, compiled."""
+def compiled(rng: random.Random, seed: int, config: CoreConfig,
+             paged: bool) -> tuple[str, Graph, Program]:
+    """A random network that suits a core, compiled; with ``paged`` to use the backing store."""
     target = replace(PRESETS["ecp5-85k"], config=config)
     for attempt in range(200):
         net = RandomNet(rng, seed + 1_000_000 * attempt, config.patch_lines * config.V)
         graph = parse(net.net.bytes())
         try:
-            program = compile_model(graph, target)
+            program = (paged_program(graph, target, rng.randint(1, 4)) if paged else
+                       compile_model(graph, target))
         except ModelError:
             continue  # too large for these memories, or drawn weights near zero
         if sum(layer.rows for layer in program.layers) <= MOST_ROWS:
@@ -77,12 +85,13 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig) -> tuple[str, Gr
     raise AssertionError(f"no network of 200 suits {config}")
 
 
-def check_network(text: str, graph: Graph, program: Program, binary) -> None:
+def check_network(text: str, graph: Graph, program: Program, binary,
+                  store: Store = STORE) -> None:
     """Run a network on some inputs and compare every tensor that the core writes."""
     shape = graph.tensors[graph.input].shape
     x = np.random.default_rng(1).integers(-128, 128, (INPUTS, *shape), np.int8)
     comparison = Comparison()
-    with Session(program, binary) as session:
+    with Session(program, binary, store=store) as session:
         for number in range(INPUTS):
             expected = {tensor: values[None] for tensor, values in golden.run(
                 graph, x[number]).items()}

@@ -9,7 +9,7 @@ from gen.lower.channels import channel_params, operand_offset
 from gen.lower.steps import Step, Storage, choose_split
 from gen.lower.tensors import pixel_shape, view
 from hw.config import CoreConfig, align_up
-from hw.layout import DESCRIPTOR, Opcode
+from hw.layout import Opcode, field_widths
 from models.graph import Graph, ModelError, Op
 
 
@@ -58,7 +58,7 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
                        out_h=out_h, out_w=out_w)
     elif weights.shape[1] == storage.pixels * storage.channels:  # the whole tensor is one window
         seen = storage
-        if storage.contiguous and storage.size <= _most("row_bytes"):
+        if storage.contiguous and storage.size <= _most("row_bytes", config):
             seen = Storage(height=1, width=1, channels=storage.size, pixel_bytes=storage.size)
         kernel = weights.reshape(-1, seen.height, seen.width, seen.channels)
         found = Window(source=seen, weights=kernel, stride=(1, 1), pad=(0, 0), out_h=1, out_w=1)
@@ -68,7 +68,7 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         seen = view(storage, (1, rows, depth), op, config)
         found = Window(source=seen, weights=weights.reshape(-1, 1, 1, depth), stride=(1, 1),
                        pad=(0, 0), out_h=1, out_w=rows)
-    return _turned(found)
+    return _turned(found, config)
 
 
 def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
@@ -80,10 +80,11 @@ def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
     return dense
 
 
-def _turned(found: Window) -> Window:
+def _turned(found: Window, config: CoreConfig) -> Window:
     """A column of pixels as a row of pixels, which lies alike and is one run of bytes."""
     source = found.source
-    fits = source.size <= _most("row_bytes") and found.weights.shape[1] <= _most("segments")
+    fits = source.size <= _most("row_bytes", config) \
+        and found.weights.shape[1] <= _most("segments", config)
     if source.width != 1 or source.height == 1 or found.out_w != 1 or not fits:
         return found
     column = found.weights[:, :, found.pad[1]:found.pad[1] + 1]  # the others meet padding only
@@ -186,5 +187,5 @@ def weight_rows(kernel: np.ndarray, rows: int, config: CoreConfig) -> np.ndarray
     return np.ascontiguousarray(lanes).view(np.uint8).reshape(groups, -1)
 
 
-def _most(field):
-    return (1 << DESCRIPTOR[field].width) - 1
+def _most(field, config):
+    return (1 << field_widths(config)[field]) - 1

@@ -7,8 +7,8 @@ SHELL = "shell"
 TEXT = """\
 // While `shift` is high, an access {{go, we, sel, adr, dat_w}} enters at `si`, `go` first, and the
 // former answer {{irq, err, ack, dat_r}} leaves at `so`, irq first. While it is low, the access
-// runs once. Every path between core and shell starts and ends in a register.
-module {shell} (input clk, input rst, input shift, input si, output so);
+// runs once. Every path between core and shell starts and ends in a register.{pages_text}
+module {shell} (input clk, input rst, input shift, input si, output so{pages_pins});
   reg [1:0] reset = 2'b11;
   reg shifting = 1, in = 0, strobe = 0, finished = 0;
   reg [{request_high}:0] request = 0;
@@ -30,17 +30,34 @@ module {shell} (input clk, input rst, input shift, input si, output so);
       end
     end
   end
-  assign so = request[{request_high}];
+{pages_logic}  assign so = request[{request_high}];
   {top} core (
     .clk(clk), .rst(reset[1]), .irq(irq), .bus__cyc(strobe), .bus__stb(strobe),
     .bus__we(request[{we}]), .bus__sel(request[{we} - 1:{we} - 4]),
     .bus__adr(request[{we} - 5:32]), .bus__dat_w(request[31:0]),
-    .bus__dat_r(dat_r), .bus__ack(ack), .bus__err(err));
+    .bus__dat_r(dat_r), .bus__ack(ack), .bus__err(err){pages_ports});
 endmodule
 """
+PAGES = {
+    "pages_text": "\n// A pulse on `page` offers dat_w as a word of the backing store.",
+    "pages_pins": ", input page, output more",
+    "pages_logic": """\
+  reg page_in = 0, more_out = 0;
+  wire ready, rewind;
+  always @(posedge clk) begin
+    page_in <= page;
+    more_out <= ready & ~rewind;
+  end
+  assign more = more_out;
+""",
+    "pages_ports": """,
+    .pages__payload(request[31:0]), .pages__valid(page_in), .pages__ready(ready),
+    .rewind(rewind)"""}
 
 
 def shell(config: CoreConfig) -> str:
     """Return the Verilog of the shell around a core."""
     we = 32 + config.space_bits + 3 + 4
-    return TEXT.format(shell=SHELL, top=TOP, request_high=we + 1, answer_low=we + 2 - 35, we=we)
+    pages = PAGES if config.pages else dict.fromkeys(PAGES, "")
+    return TEXT.format(shell=SHELL, top=TOP, request_high=we + 1, answer_low=we + 2 - 35, we=we,
+                       **pages)

@@ -1,0 +1,103 @@
+"""The backing store: how fast it is, and when the pages of a program have arrived."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hw.layout import PAGE_HEAD_WORDS
+from models.graph import ModelError
+
+TICKS = 256     # of a cycle, in which the simulator counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A memory that delivers a stream of words.
+
+    Parameters
+    ----------
+    rate : Fraction
+        Bytes per cycle, 1/256 .. 4: half a byte is quad SPI flash at the core's clock.
+    latency : int
+        Cycles from the start of a program to the first word, 0 .. 2^20.
+    """
+
+    rate: Fraction = Fraction(1, 2)
+    latency: int = 32
+
+    def __post_init__(self):
+        if not Fraction(1, 256) <= self.rate <= 4:
+            raise ModelError(f"the backing store's rate must be in 1/256..4 bytes per cycle, not "
+                             f"{self.rate}; quad SPI flash has 0.5")
+        if not 0 <= self.latency <= 1 << 20:
+            raise ModelError(f"the backing store's latency must be in 0..{1 << 20} cycles, not "
+                             f"{self.latency}; take a smaller one")
+
+    @classmethod
+    def parse(cls, rate: str, latency: str) -> "Store":
+        """A store from text.
+
+        Raises
+        ------
+        ModelError
+            One of them is no number or out of range.
+        """
+        if not re.fullmatch(r"\d{1,4}([./]\d{1,4})?", rate) or re.fullmatch(r".*/0+", rate):
+            raise ModelError(f"--store-rate must be bytes per cycle such as 0.5 or 1/2, not "
+                             f"{rate!r}; quad SPI flash has 0.5")
+        if not re.fullmatch(r"\d{1,9}", latency):
+            raise ModelError(f"--store-latency must be a number of cycles, not {latency!r}; "
+                             f"for example 32")
+        return cls(rate=Fraction(rate), latency=int(latency))
+
+    @property
+    def interval(self) -> int:
+        """From one word to the next, in TICKS."""
+        return int(4 * TICKS / self.rate)
+
+
+class Arrivals:
+    """Follows the pager through a program's pages.
+
+    Parameters
+    ----------
+    store : Store
+    pages : sequence of (int, int)
+        Of each page: the first descriptor that may run while it is written, and its words.
+    """
+
+    def __init__(self, store: Store, pages: Sequence[tuple[int, int]]):
+        self._store, self._pages = store, pages
+        self._due = store.latency * TICKS      # when the next word is offered, in TICKS
+        self._times: list[int] = []
+
+    def until(self, count: int, begin: Sequence[int]) -> int:
+        """Cycle in which so many pages have arrived; ``begin``: when each descriptor began."""
+        while len(self._times) < count:
+            after, words = self._pages[len(self._times)]
+            self._take(0)                      # which descriptor must run
+            self._take(begin[after] + 2)
+            for _ in range(PAGE_HEAD_WORDS - 2):
+                self._take(0)
+            self._due += (words - 1) * self._store.interval
+            self._times.append(self._take(0))
+        return self._times[count - 1]
+
+    def _take(self, ready):
+        """The cycle in which the pager takes a word that it is ready for from a cycle on."""
+        taken = max(-(-self._due // TICKS), ready)
+        self._due = max(self._due + self._store.interval, (taken + 1) * TICKS)
+        return taken
+
+
+def page_sizes(stream: bytes) -> list[tuple[int, int]]:
+    """Of each page of a stream: the first descriptor that may run meanwhile, and its words."""
+    sizes, position = [], 0
+    while position < len(stream):
+        after, words = (int.from_bytes(stream[n:n + 4], "little")
+                        for n in (position, position + 4))
+        if words:
+            sizes.append((after, words))
+        position += 4 * (PAGE_HEAD_WORDS + words)
+    return sizes

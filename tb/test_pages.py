@@ -1,0 +1,155 @@
+"""Pages: any network through memories that are too small, whenever its pages come."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import systolith
+from gen.compile import compile_model, paged_program
+from gen.cycles import predict
+from gen.report import markdown
+from gen.ring import Ring
+from gen.store import Store, page_sizes
+from gen.targets import PRESETS, FitError, resolve
+from hw.config import CoreConfig
+from hw.layout import Space
+from models.graph import ModelError
+from models.tflite_reader import load, parse
+from sim.golden import run
+from tb.program_model import run_program
+from tb.tflite_builder import Net
+
+SEEDS = st.integers(0, 1 << 30)
+BUDGET = settings(max_examples=50, deadline=None, derandomize=True,
+                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+
+
+@st.composite
+def configs(draw) -> CoreConfig:
+    """Cores with small weight banks and parameters, with a host that can write them or not."""
+    lanes, columns = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([4, 8]))
+    spram = draw(st.booleans())
+    v = max(columns, lanes) if spram else draw(st.sampled_from(
+        [v for v in (4, 8, 16) if max(columns, lanes) <= v <= lanes * columns] or [8]))
+    assume(v <= lanes * columns)
+    p = 1 if spram else draw(st.sampled_from([1, 2]))
+    return CoreConfig(
+        P=p, L=lanes, C=columns, V=v, Q=Fraction(p), F=1, align=1, act_lines=16384,
+        weight_rows=256 if spram else draw(st.sampled_from([64, 96, 256])), patch_lines=16,
+        param_groups=draw(st.sampled_from([4, 6])), multiplier="lut",
+        memory="ice40" if spram else "plain")
+
+
+def test_networks_equal_golden_whenever_their_pages_come():
+    @BUDGET
+    @given(configs(), st.tuples(*[st.integers(2, 6)] * 2), st.integers(1, 9),
+           st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 3),
+           st.integers(1, 6), SEEDS)
+    def case(config, size, depth, channels, kernel, share, seed):
+        net = Net((1, *size, depth), seed=seed)
+        for count in channels:
+            net.conv(count, (kernel, 1))
+            if count % 2:
+                net.depthwise((1, 2), padding="SAME")
+            elif count % 3:
+                here = net.here
+                net.conv(count, (1, 1)).add(here)
+        net.reshape().fully_connected(7)
+        graph = parse(net.bytes())
+        try:
+            program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config), share)
+        except ModelError:
+            assume(False)
+        x = np.random.default_rng(seed).integers(-128, 128, graph.tensors[graph.input].shape,
+                                                 np.int8)
+        golden = run(graph, x)
+        for eager in (False, True):
+            for tensor, values in run_program(program, x, seed, eager).items():
+                assert np.array_equal(values, golden[tensor]), (tensor, eager)
+        streams.append(bool(program.stream))
+
+    streams: list[bool] = []
+    case()
+    assert sum(streams) > len(streams) // 2
+
+
+@given(st.integers(1, 60), st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
+@settings(deadline=None, derandomize=True)
+def test_ring_parts_cover_a_block_and_wait_for_all_who_read_there(size, blocks):
+    ring, readers = Ring(size), [[] for _ in range(size)]   # of each unit: commands
+    for number, (units, again) in enumerate(blocks):
+        block = bytes([number])
+        if units > size:
+            with pytest.raises(ValueError, match="must hold"):
+                ring.take(block, units)
+            continue
+        tenant, parts = ring.take(block, units)
+        assert sorted(n for begin, end, _ in parts for n in range(begin, end)) == list(
+            range(tenant.begin, tenant.end))
+        for begin, end, after in parts:
+            assert all(reader < after for unit in range(begin, end) for reader in readers[unit])
+        for command in range(2 * number, 2 * number + 1 + again):
+            ring.use(tenant, command)
+            for unit in range(tenant.begin, tenant.end):
+                readers[unit].append(command)
+        assert ring.find(block) == tenant
+
+
+def test_pages_wait_for_descriptors_that_precede_their_wait():
+    config = replace(PRESETS["ecp5-25k"].config, memory="plain", weight_rows=192, param_groups=4,
+                     multiplier="lut", mac_dsps=0)
+    target = replace(PRESETS["ecp5-25k"], config=config)
+    graph = parse(Net((1, 6, 6, 16), seed=4).conv(64).conv(64).bytes())
+    program = compile_model(graph, target)
+    sizes = page_sizes(program.stream)
+    assert sizes and "page" in markdown(program)
+    assert any(after for after, _ in sizes)
+    weights = (9 * 16 * 64 + 9 * 64 * 64) + 2 * 64 * 16
+    assert 4 * sum(words for _, words in sizes) == weights
+    assert Space.STORE in {section.space for section in program.sections}
+
+
+def test_a_slower_store_costs_what_the_model_says_and_never_less():
+    graph = parse(Net((1, 1, 64), seed=3).fully_connected(512).fully_connected(64).bytes())
+    target = resolve("ecp5-25k", ["weight_rows=512", "param_groups=16"])
+    totals = []
+    for rate in (4, 1, Fraction(1, 2), Fraction(1, 8)):
+        store = Store(rate=Fraction(rate))
+        program = compile_model(graph, target, store=store)
+        totals.append(sum(layer.total for layer in predict(program, store)))
+        bound = len(program.stream) / rate
+        assert bound < totals[-1]
+    assert totals == sorted(totals)
+    assert totals[-1] < 1.05 * bound
+
+
+def test_core_without_a_store_refuses_what_does_not_fit():
+    graph = parse(Net((1, 1, 512), seed=3).fully_connected(512).bytes())
+    target = resolve("ecp5-25k", ["act_lines=1024"])
+    assert compile_model(graph, target).stream
+    with pytest.raises(FitError, match="must hold .* bytes"):
+        compile_model(graph, resolve("ecp5-25k", ["act_lines=1024", "pages=0"]))
+
+
+@pytest.mark.parametrize("option, value", [
+    ("--store-rate", "0"), ("--store-rate", "5"), ("--store-rate", "fast"),
+    ("--store-latency", "-1"), ("--store-latency", "1.5")])
+def test_bad_store_is_one_line(option, value, capsys, tmp_path):
+    model = "models/fashion/fashion.tflite"
+    code = systolith.main(["compile", model, "--target", "up5k", "-o", str(tmp_path / "x"),
+                           f"{option}={value}"])
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1 and value in error
+    assert not (tmp_path / "x").exists()
+
+
+def test_real_network_pages_on_the_small_ecp5(mlperf):
+    program = compile_model(load(mlperf / "ic_resnet8.tflite"), resolve("ecp5-25k"))
+    found = predict(program)
+    assert program.stream and sum(layer.total for layer in found) <= 225_000
+    assert program.memory["backing store"]["used"] == len(program.stream) > 76_000
+    assert sum(layer.page for layer in found) < 12_000
