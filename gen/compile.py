@@ -124,7 +124,8 @@ def _layers(graph, found, places, config):
             first=mine[0], count=len(mine),
             weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
             param_bytes=sum(map(len, blocks)),
-            rows=sum(_rows(found.plan.commands[n], config) for n in mine)))
+            rows=sum(_rows(found.plan.commands[n], config) for n in mine),
+            over_input=layer.output in found.placed.overlapped))
     return tuple(layers)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gen.allocate import Placed, find_buffers, place
 from gen.lower import lower
 from gen.lower.steps import Lowered
+from gen.overlap import find_skews
 from gen.pages import Plan, groups_needed, make_plan, rows_needed
 from gen.support import require_supported
 from gen.targets import FitError, Target
@@ -42,7 +43,8 @@ def draft(graph: Graph, config: CoreConfig) -> Draft:
     require_supported(graph, config)
     lowered = lower(graph, config)
     plan = make_plan(lowered.layers, config)
-    placed = place(find_buffers(lowered, graph.input, config))
+    skews = find_skews(lowered.layers, plan, config)
+    placed = place(find_buffers(lowered, graph.input, config, skews))
     size = align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)
     return Draft(lowered=lowered, plan=plan, placed=placed, program_lines=size // config.V,
                  home_lines=sum(map(len, plan.homes)) // config.V)

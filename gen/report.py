@@ -50,6 +50,10 @@ def markdown(program: Program) -> str:
                      + "".join(f"{cycles:,} | " for cycles in row["stalls"].values())
                      + f"{layer.rows:,} |")
     lines += ["", FOOTNOTE]
+    over = [layer.name for layer in program.layers if layer.over_input]
+    if over:
+        lines.append(f"Written over their inputs, behind what is still to be read: "
+                     f"{', '.join(over)}.")
     if program.host:
         lines.append(f"On the host: {', '.join(program.host)}.")
     lines += ["", "## Memory", "", "| memory | bytes there | bytes used | of these |",
@@ -84,4 +88,4 @@ def _layer(program: Program, layer: LayerInfo, cycles: Cycles):
             "weight_bytes": layer.weight_bytes, "param_bytes": layer.param_bytes,
             "descriptors": [layer.first, layer.count], "cycles": cycles.total,
             "utilization": utilization(program, layer.macs, cycles.total),
-            "stalls": cycles.stalls, "cycles_bound": layer.rows}
+            "stalls": cycles.stalls, "cycles_bound": layer.rows, "over_input": layer.over_input}
