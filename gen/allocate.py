@@ -1,6 +1,6 @@
 """Lines of the activation memory: program and homes below, activations by liveness above."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -21,16 +21,27 @@ class Buffer:
     lines : int
     first, last : int
         Layers during which it is live, both included; -1 is before the first layer.
+    over : int or None
+        The tensor from which its first one is computed, if it may overlap that when that dies.
+    skew : int
+        Lines by which it must then begin below.
     """
 
     tensors: tuple[int, ...]
     lines: int
     first: int
     last: int
+    over: int | None = None
+    skew: int = 0
 
     def meets(self, other: "Buffer") -> bool:
         """Whether both are live at some time."""
         return self.first <= other.last and other.first <= self.last
+
+    def gap(self, upper: "Buffer") -> int:
+        """Lines from its first one to the first one of a buffer above that it meets, at least."""
+        follows = self.over in upper.tensors and upper.last == self.first
+        return min(self.skew, self.lines) if follows else self.lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +63,27 @@ class Placed:
         """First line of a root tensor."""
         return next(line for buffer, line in self.buffers if tensor in buffer.tensors)
 
+    @property
+    def overlapped(self) -> frozenset[int]:
+        """Root tensors that lie partly over the tensor from which they are computed."""
+        return frozenset(
+            low.tensors[0] for low, line in self.buffers for upper, above in self.buffers
+            if low.over in upper.tensors and line <= above < line + low.lines)
 
-def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig) -> tuple[Buffer, ...]:
-    """Buffers of a lowered network with the layers during which they live."""
+
+def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig,
+                 skews: Mapping[int, int]) -> tuple[Buffer, ...]:
+    """Buffers of a lowered network with the layers during which they live.
+
+    Parameters
+    ----------
+    skews : mapping of int to int
+        By root tensor, what `gen.overlap.find_skews` returned.
+    """
     layers, output = lowered.layers, lowered.roots[lowered.output]
     first, last = {graph_input: -1}, {graph_input: -1}
     chains: dict[int, list[int]] = {graph_input: [graph_input]}
+    over = {layer.output: layer.inputs[0] for layer in layers if layer.output in skews}
     for i, layer in enumerate(layers):
         first[layer.output] = last[layer.output] = i
         for tensor in layer.inputs:
@@ -73,20 +99,26 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig) -> tupl
     last[output] = len(layers)
     return tuple(Buffer(tensors=tuple(chain), first=first[chain[0]],
                         last=max(last[tensor] for tensor in chain),
-                        lines=max(lowered.storages[tensor].lines(config) for tensor in chain))
+                        lines=max(lowered.storages[tensor].lines(config) for tensor in chain),
+                        over=over.get(chain[0]), skew=skews.get(chain[0], 0))
                  for chain in chains.values())
 
 
 def peak(buffers: Sequence[Buffer]) -> int:
     """Lines that are live at the busiest time: no placement needs fewer."""
-    times = {buffer.first for buffer in buffers}
-    return max(sum(buffer.lines for buffer in buffers if buffer.first <= time <= buffer.last)
-               for time in times)
+    most = 0
+    for time in {buffer.first for buffer in buffers}:
+        live = [buffer for buffer in buffers if buffer.first <= time <= buffer.last]
+        shared = (min(low.lines - low.gap(upper), upper.lines)
+                  for low in live for upper in live if low.over in upper.tensors)
+        most = max(most, sum(buffer.lines for buffer in live) - max(shared, default=0))
+    return most
 
 
 def place(buffers: Sequence[Buffer]) -> Placed:
     """Place buffers so that those live together never overlap, in few lines.
 
+    Only a buffer and the one from which it is computed may, by `Buffer.gap`.
     Each order of placing takes for every buffer the lowest gap; the best of several orders
     wins, and a random search (always the same) goes on until the peak is reached or given up.
     """
@@ -103,8 +135,10 @@ def place(buffers: Sequence[Buffer]) -> Placed:
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[Sequence[Buffer]]:
-    keys = (lambda b: (-b.lines, b.first), lambda b: (b.first, -b.lines),
-            lambda b: (b.first - b.last, -b.lines), lambda b: -b.lines * (b.last - b.first + 1))
+    keys = [lambda b: (-b.lines, b.first), lambda b: (b.first, -b.lines),
+            lambda b: (b.first - b.last, -b.lines), lambda b: -b.lines * (b.last - b.first + 1)]
+    if any(buffer.over is not None for buffer in buffers):  # an output before its input, below it
+        keys += [lambda b: -b.first, lambda b: (-b.lines, -b.first)]
     for key in keys:
         yield sorted(buffers, key=key)
     random = Random(0)
@@ -115,11 +149,13 @@ def _orders(buffers: Sequence[Buffer]) -> Iterable[Sequence[Buffer]]:
 def _first_fit(order: Sequence[Buffer]) -> Placed:
     placed: list[tuple[Buffer, int]] = []
     for buffer in order:
+        taken = sorted((begin - buffer.gap(other), begin + other.gap(buffer))
+                       for other, begin in placed if other.meets(buffer))
         line = 0
-        for other, begin in sorted((p for p in placed if p[0].meets(buffer)), key=lambda p: p[1]):
-            if begin - line >= buffer.lines:
+        for low, high in taken:     # it may begin at low or below, at high or above
+            if line <= low:
                 break
-            line = max(line, begin + other.lines)
+            line = max(line, high)
         placed.append((buffer, line))
     return Placed(buffers=tuple(placed),
                   lines=max(line + buffer.lines for buffer, line in placed))

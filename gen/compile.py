@@ -1,5 +1,6 @@
 """From a graph to a program: folding, support, lowering, pages, placement, image."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from gen.cycles import STORE, predict
@@ -66,8 +67,11 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
             raise
     else:
         return build(graph, found, target)
-    return min((paged_program(graph, target, share) for share in SHARES),
-               key=lambda program: sum(layer.total for layer in predict(program, store)))
+    fitting = [paged_program(graph, target, SHARES[0])]
+    for share in SHARES[1:]:               # smaller pages take more descriptors
+        with suppress(FitError):
+            fitting.append(paged_program(graph, target, share))
+    return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
 
 
 def paged_program(graph: Graph, target: Target, share: int) -> Program:
@@ -155,7 +159,8 @@ def _layers(graph, found, places, config):
             first=mine[0], count=len(mine),
             weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
             param_bytes=sum(map(len, blocks)),
-            rows=sum(_rows(found.plan.commands[n], config) for n in mine)))
+            rows=sum(_rows(found.plan.commands[n], config) for n in mine),
+            over_input=layer.output in found.placed.overlapped))
     return tuple(layers)
 
 

@@ -1,10 +1,11 @@
 """A network laid out for a configuration, before anyone knows whether it fits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gen.allocate import Placed, find_buffers, place
 from gen.lower import lower
 from gen.lower.steps import Lowered
+from gen.overlap import find_skews
 from gen.pages import Paging, Plan, groups_needed, make_plan, rows_needed
 from gen.support import require_supported
 from gen.targets import FitError, Target
@@ -47,27 +48,29 @@ def draft(graph: Graph, config: CoreConfig, share: int = 0) -> Draft:
     """
     require_supported(graph, config)
     lowered = lower(graph, config)
-    placed = place(find_buffers(lowered, graph.input, config))
-    plan = make_plan(lowered.layers, config)
-    if share:
-        plan = _paged(lowered, placed, config, share, len(plan.commands))
+    paging = Paging(share=share, lines=config.act_lines) if share else None
+    plan = make_plan(lowered.layers, config, paging)
+    skews = find_skews(lowered.layers, plan, config)
+    placed = place(find_buffers(lowered, graph.input, config, skews))
+    if paging and not config.host_stores:
+        plan = _rotating(lowered, placed, config, paging, plan)
     return Draft(lowered=lowered, plan=plan, placed=placed,
-                 program_lines=program_lines(config, len(plan.commands)))
+                 program_lines=program_lines(config, plan))
 
 
-def _paged(lowered, placed, config, share, commands):
-    """A plan with pages; homes that rotate take all lines that nothing else takes."""
+def _rotating(lowered, placed, config, paging, plan):
+    """The plan whose homes, through which pages rotate, take the lines that nothing else takes."""
     while True:
-        free = config.act_lines - placed.lines - program_lines(config, commands)
-        plan = make_plan(lowered.layers, config, Paging(share=share, lines=max(0, free)))
-        if len(plan.commands) <= commands:
+        lines = max(0, config.act_lines - placed.lines - program_lines(config, plan))
+        if lines >= paging.lines:
             return plan
-        commands = len(plan.commands)
+        paging = replace(paging, lines=lines)
+        plan = make_plan(lowered.layers, config, paging)
 
 
-def program_lines(config: CoreConfig, commands: int) -> int:
+def program_lines(config: CoreConfig, plan: Plan) -> int:
     """Lines of the header and of descriptors with END."""
-    return (align_up(16, config.V) + (commands + 1) * slot_bytes(config)) // config.V
+    return (align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)) // config.V
 
 
 def require_fit(graph: Graph, found: Draft, target: Target):

@@ -77,6 +77,8 @@ class LayerInfo:
         Of its constants as the core holds them.
     rows : int
         Weight rows that the busiest cluster takes: a lower bound of the layer's cycles.
+    over_input : bool
+        The output lies partly over the input, behind the rows still needed.
     """
 
     name: str
@@ -90,6 +92,7 @@ class LayerInfo:
     weight_bytes: int
     param_bytes: int
     rows: int
+    over_input: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

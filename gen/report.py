@@ -58,6 +58,10 @@ def markdown(program: Program, store: Store = STORE) -> str:
                      + "".join(f"{cycles:,} | " for cycles in row["stalls"].values())
                      + f"{layer.rows:,} |")
     lines += ["", FOOTNOTE]
+    over = [layer.name for layer in program.layers if layer.over_input]
+    if over:
+        lines.append(f"Written over their inputs, behind what is still to be read: "
+                     f"{', '.join(over)}.")
     if program.host:
         lines.append(f"On the host: {', '.join(program.host)}.")
     lines += ["", "## Memory", "", "| memory | bytes there | bytes used | of these |",
@@ -77,8 +81,8 @@ def markdown(program: Program, store: Store = STORE) -> str:
 def store_text(use: dict) -> str:
     """What comes from the backing store and what that costs, in words."""
     return (f"from the backing store: {use['pages']:,} pages, {use['bytes']:,} bytes for every "
-            f"input; at {use['rate']} bytes a cycle and {use['latency']} cycles of latency they cost "
-            f"{use['waiting']:,} cycles of waiting")
+            f"input; at {use['rate']} bytes a cycle and {use['latency']} cycles of latency they "
+            f"cost {use['waiting']:,} cycles of waiting")
 
 
 def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:
@@ -99,4 +103,4 @@ def _layer(program: Program, layer: LayerInfo, cycles: Cycles):
             "weight_bytes": layer.weight_bytes, "param_bytes": layer.param_bytes,
             "descriptors": [layer.first, layer.count], "cycles": cycles.total,
             "utilization": utilization(program, layer.macs, cycles.total),
-            "stalls": cycles.stalls, "cycles_bound": layer.rows}
+            "stalls": cycles.stalls, "cycles_bound": layer.rows, "over_input": layer.over_input}

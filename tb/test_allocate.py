@@ -30,7 +30,7 @@ def buffer_lists(draw):
 def overlaps(placed):
     return [(a, b) for i, (a, line_a) in enumerate(placed.buffers)
             for b, line_b in placed.buffers[i + 1:]
-            if a.meets(b) and line_a < line_b + b.lines and line_b < line_a + a.lines]
+            if a.meets(b) and line_a < line_b + b.gap(a) and line_b < line_a + a.gap(b)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -57,7 +57,7 @@ def test_buffers_live_from_producer_to_last_reader():
     graph, config = parse(net.bytes()), PRESETS["up5k"].config
     lowered = lower(graph, config)
     found = {buffer.tensors: (buffer.first, buffer.last)
-             for buffer in find_buffers(lowered, graph.input, config)}
+             for buffer in find_buffers(lowered, graph.input, config, {})}
     first, second, third, last = (layer.output for layer in lowered.layers)
     assert found == {(graph.input,): (-1, 0), (first, third): (0, 3), (second,): (1, 2),
                      (last,): (3, 4)}
