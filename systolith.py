@@ -276,8 +276,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, ModelError) as error:
         message, code = str(error), BAD_INPUT
     except OSError as error:
-        message, code = (f"{error.filename or 'output'} must be readable or writable, not "
-                         f"{error.strerror!r}; check the path"), BAD_INPUT
+        from gen.paths import os_error_text
+        message, code = os_error_text(error), BAD_INPUT
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except RuntimeError as error:  # a tool, the simulated core or place and route
