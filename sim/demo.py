@@ -12,6 +12,7 @@ from rich.table import Table
 from gen.compile import compile_model
 from gen.image import to_bytes
 from gen.paths import build_folder, os_error_text, write_files
+from gen.stopping import stoppable
 from gen.targets import resolve
 from gen.verilog import emit
 from models.tflite_reader import load
@@ -100,7 +101,8 @@ def main() -> int:
     if not console.is_terminal:
         console.width = 120
     try:
-        return demo(console)
+        with stoppable():
+            return demo(console)
     except (ToolError, DeviceError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ToolError) else 1

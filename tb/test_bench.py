@@ -188,7 +188,7 @@ def test_command_ends_with_1_on_mismatches(capsys, tmp_path, no_vela, picture, m
     assert "not 5 other values" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", (["-n", "0"], ["--target", "x"], ["--network", "x"],
+@pytest.mark.parametrize("argv", (["-n", "0"], ["-o", ""], ["--target", "x"], ["--network", "x"],
                                   ["--ethos", "x"], ["--readme", "--target", "up5k"],
                                   ["--readme"]))
 def test_command_refuses_usage_errors(capsys, no_vela, argv):

@@ -14,7 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gen.paths import build_folder, os_error_text, require_folder, write_files
+from gen.paths import (
+    build_folder,
+    folder_argument,
+    os_error_text,
+    require_folder,
+    write_files,
+)
+from gen.stopping import stoppable
 from gen.targets import PRESETS
 from models.fetch import FetchError
 from models.zoo import NETWORKS, model_path
@@ -119,7 +126,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                         help="Vela's executable, if it is installed elsewhere")
     parser.add_argument("--readme", action="store_true",
                         help="rewrite the README's results and docs/bench.svg too")
-    parser.add_argument("-o", "--output", type=Path, default=build_folder() / "bench",
+    parser.add_argument("-o", "--output", type=folder_argument, default=build_folder() / "bench",
                         metavar="DIR", help="folder to write (default: build/bench)")
     arguments = parser.parse_args(argv)
     if arguments.inputs < 1:
@@ -162,7 +169,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; errors are one line on stderr."""
     arguments = parse_args(argv)
     try:
-        return run(arguments, Console(stderr=True, highlight=False))
+        with stoppable():
+            return run(arguments, Console(stderr=True, highlight=False))
     except OSError as error:
         message, code = os_error_text(error), BAD_INPUT
     except (ValueError, FetchError, vela.VelaError) as error:
