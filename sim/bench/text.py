@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from gen.targets import PRESETS
 from sim.bench import vela
@@ -121,8 +122,8 @@ def notes(results: Results) -> list[str]:
     inputs = "..".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     kind = "real" if all(row.real for row in results.rows) else "real or random"
     how = ("Predicted by the cycle model, not simulated." if results.predicted else
-           f"Counted by the core itself, from START to DONE, in Verilator on the generated "
-           f"Verilog, {inputs} {kind} input{'' if inputs == '1' else 's'} each: "
+           f"Counted by the core itself, from START to DONE, in Verilator {version('verilator')} "
+           f"on the generated Verilog, {inputs} {kind} input{'' if inputs == '1' else 's'} each: "
            f"{results.mismatches:,} mismatches in all layers.")
     lines = [f"In brackets: share of the array's peak. {how}"]
     if results.vela_version:
