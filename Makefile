@@ -5,10 +5,11 @@ MODEL  ?= models/fashion/fashion.tflite
 INPUT  ?= $(if $(filter models/fashion/%,$(MODEL)),models/fashion/images.npy,)
 SEED   ?= 1
 WORKERS ?= auto
+BENCH  ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint models verilog sim build
+.PHONY: help setup demo test test-long lint models verilog sim build bench
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,3 +51,6 @@ sim: setup  ## simulate MODEL on TARGET with INPUT (.npy, one input per first in
 
 build: setup  ## synthesise, place and route the core into build/pnr/TARGET
 	$(BIN)/systolith build --target $(TARGET) --seed $(SEED) -o build/pnr/$(notdir $(basename $(TARGET)))
+
+bench: setup  ## measure our networks on all presets into build/bench (BENCH=--predict: in seconds)
+	$(BIN)/python -m sim.bench $(BENCH)

@@ -65,6 +65,7 @@ def _folded(arguments, path):
 
 def check(arguments) -> int:
     """Print where every operator of a model runs; compile it if a target is named."""
+    from gen.lower import require_work
     from gen.report import fold_text
     from gen.support import check as verdicts_of
     from gen.tables import verdict_table
@@ -80,6 +81,7 @@ def check(arguments) -> int:
     if wrong:
         print(f"error: {wrong[0].reason}", file=sys.stderr)
         return BAD_INPUT
+    require_work(graph)
     if named:
         from gen.compile import compile_model
         program = compile_model(graph, target, fold=False)  # it is folded already
@@ -193,6 +195,11 @@ def build(arguments) -> int:
     return FAILED
 
 
+def _folder(text):
+    from gen.paths import folder_argument
+    return folder_argument(text)
+
+
 def _add_target(parser, required=True):
     parser.add_argument("--target", metavar="T", required=required,
                         help="up5k, ecp5-25k, ecp5-85k or a TOML file")
@@ -246,7 +253,7 @@ def _parser() -> Parser:
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
     _add_fold(sub)
     _add_store(sub)
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
+    sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
 
     sub = _subparser(commands, "generate", generate,
                      "generate --target ecp5-25k --set weight_rows=1024 -o out")
@@ -255,7 +262,7 @@ def _parser() -> Parser:
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
     sub.add_argument("--list", action="store_true", help="print every parameter and its range")
-    sub.add_argument("-o", "--output", type=Path, metavar="DIR", help=OUTPUT_HELP)
+    sub.add_argument("-o", "--output", type=_folder, metavar="DIR", help=OUTPUT_HELP)
 
     sub = _subparser(commands, "simulate", simulate, "simulate model.tflite --target ecp5-85k "
                      "--input images.npy --json result.json")
@@ -279,22 +286,24 @@ def _parser() -> Parser:
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
     sub.add_argument("--seed", type=int, default=1, metavar="N", help="of the placer (default: 1)")
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=OUTPUT_HELP)
+    sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line on stderr."""
     arguments = _parser().parse_args(argv)
+    from gen.stopping import stoppable
     from hw.config import ConfigError
     from models.graph import ModelError
     try:
-        return arguments.run(arguments)
+        with stoppable():
+            return arguments.run(arguments)
     except (ConfigError, ModelError) as error:
         message, code = str(error), BAD_INPUT
     except OSError as error:
-        message, code = (f"{error.filename or 'output'} must be readable or writable, not "
-                         f"{error.strerror!r}; check the path"), BAD_INPUT
+        from gen.paths import os_error_text
+        message, code = os_error_text(error), BAD_INPUT
     except KeyboardInterrupt:
         message, code = "interrupted", 130
     except RuntimeError as error:  # a tool, the simulated core or place and route

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,13 @@ def work_folder(kind: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".work-") as folder:
         yield Path(folder)
+
+
+def folder_argument(text: str) -> Path:
+    """An output folder as the command line names it; the empty name is a usage error."""
+    if not text:
+        raise ArgumentTypeError("must name a folder, not ''; write . for the current one")
+    return Path(text)
 
 
 def require_folder(path: Path) -> None:
@@ -73,3 +81,9 @@ def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
         for name, content in files.items():
             partial = stack.enter_context(whole_file(folder / name))
             partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def os_error_text(error: OSError) -> str:
+    """What a failed access to a file says to the user, on one line."""
+    return (f"{error.filename or 'output'} must be readable or writable, not "
+            f"{error.strerror or str(error)!r}; check the path")

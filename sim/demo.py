@@ -1,6 +1,5 @@
 """What ``make demo`` shows: our network on generated Verilog, real images, bit-exact."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,11 +11,13 @@ from rich.table import Table
 
 from gen.compile import compile_model
 from gen.image import to_bytes
-from gen.paths import build_folder, write_files
+from gen.paths import build_folder, os_error_text, write_files
+from gen.stopping import stoppable
 from gen.targets import resolve
 from gen.verilog import emit
 from models.tflite_reader import load
 from sim.device import DeviceError
+from sim.routed import routed
 from sim.simulate import Simulation, load_inputs, simulate
 from sim.tables import layer_table
 from sim.verilated import ToolError
@@ -25,7 +26,6 @@ TARGET = "ecp5-85k"
 IMAGES = 16
 ROOT = Path(__file__).resolve().parents[1]
 FASHION = ROOT / "models" / "fashion"
-ROUTED = ROOT / "docs" / "routed.json"  # what build.json of each target said last
 
 
 def class_table(result: Simulation, labels: np.ndarray, names: list[str]) -> tuple[Table, int]:
@@ -42,13 +42,6 @@ def class_table(result: Simulation, labels: np.ndarray, names: list[str]) -> tup
     return table, right
 
 
-def routed_mhz() -> float | None:
-    """Return the clock at which the target was last placed and routed, if recorded."""
-    if not ROUTED.is_file():
-        return None
-    return json.loads(ROUTED.read_text()).get(TARGET, {}).get("fmax_mhz")
-
-
 def closing_lines(result: Simulation, right: int, seconds: float) -> list[str]:
     """Return mismatches, cycles, utilisation and latency, a line each."""
     cycles = sum(result.cycles) / len(result.cycles)
@@ -60,7 +53,7 @@ def closing_lines(result: Simulation, right: int, seconds: float) -> list[str]:
              f"with TensorFlow Lite Micro's arithmetic in all layers",
              f"{cycles:,.0f} cycles an image, {result.macs:,} MACs; convolutions at "
              f"{busy / (spent * peak):.0%} of {peak} MACs a cycle"]
-    mhz = routed_mhz()
+    mhz = routed(TARGET).get("fmax_mhz")
     if mhz:
         lines.append(f"{cycles / mhz:,.0f} us an image at {mhz:.1f} MHz, the last routed clock of "
                      f"{TARGET} (not run on hardware)")
@@ -108,10 +101,14 @@ def main() -> int:
     if not console.is_terminal:
         console.width = 120
     try:
-        return demo(console)
+        with stoppable():
+            return demo(console)
     except (ToolError, DeviceError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ToolError) else 1
+    except OSError as error:
+        print(f"error: {os_error_text(error)}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from models.fetch import MODELS
+from models.zoo import SHARED, mlperf_folder
+
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "mlperf_tiny"
-FETCHED = ROOT / "build" / "models"
-NETWORKS = ("ad_autoencoder", "ic_resnet8", "kws_dscnn", "vww_mobilenet")
+NETWORKS = tuple(sorted(Path(model.name).stem for model in MODELS))
 
 
-def mlperf_folder() -> Path | None:
+def fetched_folder() -> Path | None:
     """Folder with the MLPerf Tiny networks, fetched if need be; None if that fails."""
-    for folder in (SHARED, FETCHED):
-        if all((folder / f"{name}.tflite").is_file() for name in NETWORKS):
-            return folder
-    done = subprocess.run([sys.executable, "-m", "models.fetch"], cwd=ROOT, check=False,
-                          capture_output=True)
-    return FETCHED if done.returncode == 0 else None
+    if mlperf_folder() is None:
+        subprocess.run([sys.executable, "-m", "models.fetch"], cwd=ROOT, check=False,
+                       capture_output=True)
+    return mlperf_folder()
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +37,7 @@ def fashion() -> Path:
 @pytest.fixture(scope="session")
 def mlperf() -> Path:
     """Return the folder of the four MLPerf Tiny networks; skip if they cannot be had."""
-    folder = mlperf_folder()
+    folder = fetched_folder()
     if folder is None:
         pytest.skip("the MLPerf Tiny networks are not here and 'make models' could not fetch them")
     return folder

@@ -1,6 +1,7 @@
 """The command line: what it writes, how it refuses, and that it leaves nothing behind."""
 
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -88,6 +89,19 @@ def test_check_refuses_an_unsupported_operator(capsys, tmp_path):
     assert "DEPTHWISE_CONV_2D dilation" in refused(capsys, "check", model)
 
 
+@pytest.mark.parametrize("net", (Net((1, 2, 2, 4)).reshape().softmax(), Net((1, 16)).softmax(),
+                                 Net((1, 2, 2, 4)).reshape()))
+def test_network_without_work_for_the_core_is_refused(capsys, tmp_path, net):
+    model = tmp_path / "idle.tflite"
+    model.write_bytes(net.bytes())
+    for argv in (["check"], ["check", "--target", "up5k"],
+                 ["compile", "--target", "up5k", "-o", tmp_path / "out"],
+                 ["compile", "--target", "up5k", "--fit", "-o", tmp_path / "out"]):
+        error = refused(capsys, argv[0], model, *argv[1:])
+        assert "idle operators must include one that the core computes" in error
+        assert f"not only {', '.join(op.kind for op in net.operators)};" in error
+
+
 @pytest.mark.parametrize("flags", (["--target", "nothing"], ["--target", "up5k", "--set", "Q=7"],
                                    ["--target", "up5k", "--set", "weight_row=512"],
                                    ["--target", "up5k", "--set", "P"]))
@@ -122,6 +136,25 @@ def test_output_must_be_a_folder(capsys, tmp_path, monkeypatch, command):
     for output in (path, path / "below" / "it"):
         assert "file" in refused(capsys, *command, "--target", "up5k", "-o", output)
     assert path.read_text() == "x"
+
+
+@pytest.mark.parametrize("command", (["compile", MODEL], ["generate"], ["build"]))
+def test_output_must_have_a_name(capsys, command):
+    assert "must name a folder, not ''" in refused(capsys, *command, "--target", "up5k", "-o", "")
+
+
+def test_terminated_build_leaves_nothing_behind(tmp_path):
+    text = ("import sys, time; from gen import paths; from gen.pnr import flow; import systolith\n"
+            f"flow.build_folder = paths.build_folder = lambda: paths.Path({str(tmp_path)!r})\n"
+            "flow.synthesise = lambda *_: (print('here', flush=True), time.sleep(60))\n"
+            "sys.exit(systolith.main(['build', '--target', 'up5k', '-o', sys.argv[1]]))\n")
+    with subprocess.Popen([sys.executable, "-c", text, str(tmp_path / "out")], cwd=ROOT,
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "here\n"
+        assert list((tmp_path / "pnr").glob(".work-*"))
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["pnr"]
 
 
 @pytest.mark.parametrize("option", ("--json", "--trace"))

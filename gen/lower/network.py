@@ -36,6 +36,7 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
     ModelError
         A layer's values do not fit the core's fields.
     """
+    require_work(graph)
     graph, host = split_host(graph)
     roots = find_roots(graph)
     storages = {graph.input: input_storage(graph, roots, config)}
@@ -48,11 +49,17 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
     merged = {conv.index for conv in fused.values()}
     layers = [_layer(graph, op, fused.get(op.index), roots, storages, config)
               for op in graph.ops if op.kind in CORE and op.index not in merged]
-    if not layers:
-        raise ModelError(f"{graph.name}: operators must include one for the core, not only "
-                         f"{', '.join(op.kind for op in graph.ops) or 'none'}; run it on the host")
     return Lowered(layers=tuple(_in_place(layers, graph, roots)), storages=storages, roots=roots,
                    output=graph.output, host=host)
+
+
+def require_work(graph: Graph):
+    """Raise ModelError for a network of which the core would compute nothing."""
+    kinds = [op.kind for op in graph.ops]
+    if not set(kinds) & set(CORE):
+        raise ModelError(f"{graph.name} operators must include one that the core computes, such "
+                         f"as {CORE[0]}, not only {', '.join(kinds) or 'none'}; run the network "
+                         f"on the host")
 
 
 def split_host(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
