@@ -11,6 +11,7 @@ from gen.patches import Filling
 from hw.columns import ColumnPair
 from hw.config import CoreConfig
 from hw.drain import Drain
+from hw.issue import Issue
 from hw.layout import Opcode
 from hw.operands import Operands
 from hw.packer import Packer
@@ -96,7 +97,7 @@ class Run:
         self.config, self.d, self.start, self.port = config, d, start, port
         self.idle, self.rows, self.waits = start + 1, 0, 0
         self.drain_cycles = Drain.cycles(config)  # derived from fractions: too slow for each pass
-        self.requant_cycles = config.ram_latency + Requantizer.latency(config)
+        self.requant_cycles = Drain.lead(config) + Requantizer.latency(config)
         # From the start of a drain round to its last byte.
         self.round_cycles = 1 + (config.beats - 1) * config.beat_cycles + self.requant_cycles
         count = config.beats if config.byte_writes else 1
@@ -108,8 +109,9 @@ class Run:
     def array(self, work: Sequence[Filling]):
         """CONV, CHANNEL and MAX."""
         config, port = self.config, self.port
-        spacing = Drain.add_cycles(config) if self.is_sum else Drain.cycles(config)
-        to_drain = (Operands.latency(config) + ColumnPair.latency(config) - config.ram_latency
+        spacing = Issue.apart(config, Drain.add_cycles(config) if self.is_sum
+                              else Drain.cycles(config))
+        to_drain = (Operands.latency(config) + ColumnPair.latency(config) - Drain.lead(config)
                     if self.d["op"] != Opcode.MAX
                     else Operands.part_latency(config) + 1 + config.overlaps)
         to_lanes = read_latency(config) + Packer.latency(config) + 2

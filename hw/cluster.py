@@ -16,6 +16,7 @@ from hw.operands import Operands
 from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
 from hw.walk import by_channel
+from hw.weights import WeightBanks
 
 
 class Cluster(wiring.Component):
@@ -27,7 +28,7 @@ class Cluster(wiring.Component):
         ``d`` is constant from ``start`` until ``idle``; ``clear`` ends everything at once.
     feed, residual : Out(read_client), w : Out(write_client)
     weight_addrs : Out(array of L row addresses), weights : In(array of L rows of C int8)
-        Rows arrive ``config.ram_latency`` cycles after their addresses.
+        Rows arrive ``WeightBanks.latency`` cycles after their addresses.
     param_addr : Out, params : In(array of PARAM_SHAPE)
     t_en, t_addr, t_data : In
         Writes of the table.
@@ -57,7 +58,7 @@ class Cluster(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        longest = Drain.add_cycles(config)
+        longest = Issue.apart(config, Drain.add_cycles(config))
         m.submodules.feeder = feeder = Feeder(config, self.index)
         m.submodules.issue = issue = Issue(config, self.index, bits_for(longest + 1))
         m.submodules.operands = operands = Operands(config)
@@ -73,7 +74,7 @@ class Cluster(wiring.Component):
             feeder.free.eq(issue.free), issue.taken.eq(feeder.taken), issue.patch.eq(feeder.patch),
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
             issue.pause.eq(self.pause),
-            issue.spacing.eq(Mux(d.add, longest, Drain.cycles(config))),
+            issue.spacing.eq(Mux(d.add, longest, Issue.apart(config, Drain.cycles(config)))),
             operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
             operands.offset.eq(d.offset), operands.start.eq(begin),
             operands.delay.eq(d.kernel_h - 1),
@@ -97,7 +98,7 @@ class Cluster(wiring.Component):
         latency = Operands.latency(config)
         valid = delayed(m, issued.valid & ~is_max, latency)
         first = delayed(m, issued.first, latency)
-        ahead = latency - config.ram_latency              # weights are read this much later
+        ahead = latency - WeightBanks.latency(config)     # weights are read this much later
         for lane in range(config.L):
             m.d.comb += self.weight_addrs[lane].eq(delayed(m, issued.weights[lane], ahead))
         for pair in range(config.C // 2):
@@ -112,7 +113,7 @@ class Cluster(wiring.Component):
                          drain.psums[2 * pair].eq(columns.psum0),
                          drain.psums[2 * pair + 1].eq(columns.psum1)]
         final = issued.valid & issued.last & ~is_max & ~self.clear
-        early = latency + ColumnPair.latency(config) - config.ram_latency
+        early = latency + ColumnPair.latency(config) - Drain.lead(config)
         m.d.comb += drain.early.eq(delayed(m, final, early))
 
     def _dsps(self, pair: int) -> int:

@@ -30,7 +30,7 @@ class Drain(wiring.Component):
     -------
     d : In(descriptor_shape(config)), start, clear : In(1)
     early : In(1)
-        A pass's psums will be final in ``config.ram_latency`` cycles.
+        A pass's psums will be final in ``lead(config)`` cycles.
     psums : In(array of C int32)
     maximum_valid : In(1), maximum : In(C int8)
         A pass of MAX is complete.
@@ -62,6 +62,11 @@ class Drain(wiring.Component):
     def cycles(config: CoreConfig) -> int:
         """Cycles that a pass occupies the drain."""
         return config.beats * config.beat_cycles
+
+    @staticmethod
+    def lead(config: CoreConfig) -> int:
+        """Cycles from the fetch of a beat's parameters, table entries and psums to their use."""
+        return config.ram_latency + config.pipelined
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
@@ -113,9 +118,10 @@ class Drain(wiring.Component):
             residual.pairs.eq((d.op == Opcode.ADD) & ~walk.finished),
             residual.paired.eq(final),
         ]
+        stage = m.d.sync if config.pipelined else m.d.comb
         with m.If(beats.fetch):
             group = Mux(second, d.add_param, d.param_base + Mux(d.uniform, 0, walk.group))
-            m.d.comb += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
+            stage += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
                                            if config.beats > 1 else group)
         m.d.comb += [
             operands.maximum_valid.eq(self.maximum_valid), operands.maximum.eq(self.maximum),
@@ -131,14 +137,15 @@ class Drain(wiring.Component):
     @staticmethod
     def writer_depth(config: CoreConfig) -> int:
         """Passes that the writer was told of and whose last byte has not come."""
-        on_their_way = config.ram_latency + Requantizer.latency(config)
+        on_their_way = Drain.lead(config) + Requantizer.latency(config)
         # Where passes overlap, through both rounds and waiting for the second.
         return on_their_way // Drain.cycles(config) + (4 if config.overlaps else 1)
 
     def _requantize(self, m, beats, operands, writer, second, is_conv_add):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""
         d, config, units = self.d, self.config, self.config.requant_units
-        latency = config.ram_latency
+        stage = m.d.sync if config.pipelined else m.d.comb
+        latency = self.lead(config)
         fire, is_second = delayed(m, beats.fetch, latency), delayed(m, second, latency)
         shadow = Signal(config.acc_width * config.C)
         with m.If(delayed(m, self.early, latency)):
@@ -153,12 +160,14 @@ class Drain(wiring.Component):
             m.submodules[f"requant{unit}"] = requant = Requantizer(config)
             m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
             a, b = operands.a.word_select(unit, 8), operands.b.word_select(unit, 8)
-            looked_up, other = Mux(d.table_first, a, b), Mux(d.table_first, b, a)
-            difference = Signal(signed(9), name=f"difference{unit}")
             is_max = d.op == Opcode.MAX
             no_table = is_max & ~d.table_first
-            m.d.sync += difference.eq(Mux(is_max, a, other).as_signed() - d.z_other)
-            difference = delayed(m, difference, latency - 1)
+            looked_up, other = Signal(8, name=f"looked_up{unit}"), Signal(8, name=f"other{unit}")
+            stage += [looked_up.eq(Mux(d.table_first, a, b)),
+                      other.eq(Mux(d.table_first & ~is_max, b, a))]
+            difference = Signal(signed(9), name=f"difference{unit}")
+            m.d.sync += difference.eq(other.as_signed() - d.z_other)
+            difference = delayed(m, difference, config.ram_latency - 1)
             m.d.comb += [
                 table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr),
                 table.w_data.eq(self.t_data),

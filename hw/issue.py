@@ -13,7 +13,10 @@ from hw.walk import PassWalk, by_channel, is_strip
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
-    """One row of every lane: patch rows, weight rows, and where in its pass it stands."""
+    """One row of every lane: patch rows, weight rows, and where in its pass it stands.
+
+    ``part`` is that of the row before where ``config.pipelined``.
+    """
     return data.StructLayout({
         "valid": 1, "first": 1, "last": 1, "buffer": config.buffer_bits,
         "part": bits_for(config.groups_per_line),
@@ -30,8 +33,8 @@ class Issue(wiring.Component):
     patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         Buffers filled by the packer, taken by the word generator, free again.
     spacing : In
-        Cycles that the drain of one pass takes, at least 2: final rows of two passes are at least
-        as far apart.
+        Final rows of two passes are at least so far apart: as the drain of one takes, and not less
+        than ``apart`` allows.
     pause : In(1)
         Leave a cycle free before the final row of a pass: the weights are being written (P = 2).
     o : Out(issue_shape)
@@ -55,6 +58,11 @@ class Issue(wiring.Component):
             "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
 
+    @staticmethod
+    def apart(config: CoreConfig, cycles: int) -> int:
+        """``spacing`` for a drain of so many cycles: a step of the walk takes some, too."""
+        return max(cycles, 3 if config.pipelined else 2)
+
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
@@ -69,7 +77,7 @@ class Issue(wiring.Component):
         refetch = Signal()
         m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used)]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += refetch.eq(by_channel(d) | d.chunked)
+        stage += [refetch.eq(by_channel(d) | d.chunked)]
         # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (
@@ -86,7 +94,6 @@ class Issue(wiring.Component):
             release.eq(buffer_end & releases),
             begin.eq(~self.clear & (~active | buffer_end)
                      & (full.bit_select(following, 1) | (active & ~releases))),
-            passes.step.eq(pass_end),
             self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
             self.error_patch.eq(buffer_end & ~is_last & ~refetch),
         ]
@@ -168,7 +175,7 @@ class Issue(wiring.Component):
         with m.If(is_strip(self.config, d) & ~passes.wrap):
             m.d.comb += found.eq(group_base)
         stage = m.d.sync if self.config.pipelined else m.d.comb
-        stage += upcoming.eq(found)          # in time: passes end two cycles apart or more
+        stage += [upcoming.eq(found), passes.step.eq(pass_end)]   # in time: see ``spacing``
         with m.If(self.start):
             m.d.sync += [group_base.eq(first), chunk_base.eq(first)]
         with m.Elif(pass_end):

@@ -56,7 +56,7 @@ class Operands(wiring.Component):
     @staticmethod
     def latency(config: CoreConfig) -> int:
         """Cycles from an issued row to its operands."""
-        return Operands.part_latency(config) + config.pipelined
+        return Operands.part_latency(config) + 2 * config.pipelined
 
     @staticmethod
     def part_latency(config: CoreConfig) -> int:
@@ -67,8 +67,8 @@ class Operands(wiring.Component):
         m = Module()
         config = self.config
         per_line, lane_bits = config.rows_per_line, log2(config.rows_per_line)
-        select, part = self._delay(m, Cat(row[:lane_bits] for row in self.issue.rows),
-                                   self.issue.part)
+        select = delayed(m, Cat(row[:lane_bits] for row in self.issue.rows), config.ram_latency)
+        part = delayed(m, self.issue.part, config.ram_latency - config.pipelined)
         line, slots = Signal(data.ArrayLayout(8, config.V)), []
         for lane in range(config.L):
             ram = Ram1R1W(config.memory, 8 * per_line, config.patch_depth)
@@ -93,13 +93,18 @@ class Operands(wiring.Component):
             lines += self._delays(m)
         for lane, acts in enumerate(self.acts):
             byte = Signal(signed(8), name=f"byte{lane}")
+            shared = Signal(operand_shape(config), name=f"shared{lane}")
             chosen = select.word_select(lane, lane_bits) if lane_bits else 0
-            stage += byte.eq(slots[lane].word_select(chosen, 8))
+            stage += [byte.eq(slots[lane].word_select(chosen, 8)),
+                      shared.eq(self._operand(byte, self.offset))]
+            if lane < len(lines):
+                line = Signal.like(lines[lane], name=f"line{lane}")
+                stage += line.eq(lines[lane])
             for c in range(config.C):
-                act = self._operand(byte, self.offset)
+                act = shared
                 if lane < len(lines):
-                    of_channel = lines[lane].word_select(c, 8).as_signed()
-                    act = Mux(self.channel, self._operand(of_channel, 0), act)
+                    of_channel = self._operand(line.word_select(c, 8).as_signed(), 0)
+                    act = Mux(self.channel, of_channel, shared)
                 stage += acts[c].eq(act)
         return m
 
@@ -126,12 +131,3 @@ class Operands(wiring.Component):
                          read.addr.eq(slot)]
             line = read.data
             yield line
-
-    def _delay(self, m, *values):
-        """The values, as late as the patch lines that are being read for them."""
-        for stage in range(self.config.ram_latency):
-            later = [Signal(len(value), name=f"late{stage}_{index}")
-                     for index, value in enumerate(values)]
-            m.d.sync += [after.eq(value) for after, value in zip(later, values, strict=True)]
-            values = later
-        return values

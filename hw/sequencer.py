@@ -96,7 +96,7 @@ class Sequencer(wiring.Component):
         m.d.comb += self.d.eq(fetch.d)
 
         failure, verdict = Signal(8), Signal(8)
-        m.d.sync += verdict.eq(first_error(config, self.d, fetch.oversize))  # of FETCH's last cycle
+        m.d.comb += verdict.eq(first_error(m, config, self.d, fetch.oversize))
         flush, settle = Signal(range(FLUSH_CYCLES)), Signal(range(config.settle_cycles))
         with m.Switch(state):
             with m.Case(State.RESET):

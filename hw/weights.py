@@ -22,9 +22,14 @@ class WeightBanks(wiring.Component):
         Write words of V bytes, which are V/C neighbouring lanes of a row: byte address / V, as
         the bytes lie in a program.
     addrs{p} : In(array of L), o{p} : Out(array of L rows)
-        Rows read by cluster p, ``config.ram_latency`` cycles later. A write takes the place of
+        Rows read by cluster p, ``latency(config)`` cycles later. A write takes the place of
         cluster 0's read where P = 2.
     """
+
+    @staticmethod
+    def latency(config: CoreConfig) -> int:
+        """Cycles from address to rows; two clusters take one more to reach all banks."""
+        return config.ram_latency + (config.P == 2)
 
     def __init__(self, config: CoreConfig):
         self.config = config
@@ -62,10 +67,11 @@ class WeightBanks(wiring.Component):
             else:
                 ram = RamRW(config.memory, 8 * config.C, config.weight_rows, 2, words)
                 m.submodules[f"bank{lane}"] = ram
-                m.d.comb += [
-                    ram.p0.en.eq(1), ram.p0.we.eq(write), ram.p0.w_data.eq(data_in),
+                m.d.comb += [ram.p0.en.eq(1), self.o0[lane].eq(ram.p0.r_data),
+                             ram.p1.en.eq(1), self.o1[lane].eq(ram.p1.r_data)]
+                m.d.sync += [
+                    ram.p0.we.eq(write), ram.p0.w_data.eq(data_in),
                     ram.p0.addr.eq(Mux(write.any(), row, self.addrs0[lane])),
-                    self.o0[lane].eq(ram.p0.r_data), ram.p1.en.eq(1),
-                    ram.p1.addr.eq(self.addrs1[lane]), self.o1[lane].eq(ram.p1.r_data),
+                    ram.p1.addr.eq(self.addrs1[lane]),
                 ]
         return m

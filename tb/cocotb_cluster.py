@@ -14,6 +14,7 @@ from hw.config import CoreConfig, slot_bytes
 from hw.layout import Opcode, Space, decode
 from hw.params import PARAM_SHAPE
 from hw.ports import read_latency
+from hw.weights import WeightBanks
 from models.tflite_reader import parse
 from sim.golden import run
 from sim.run import slot_line
@@ -43,9 +44,8 @@ class Machine:
         self.memory = memory
         self.reads = {(n, client): deque([None] * read_latency(config))
                       for n in range(config.P) for client in ("feed", "residual")}
-        late = [0] * config.ram_latency
-        self.weights = [deque(late) for _ in self.clusters]
-        self.params = [deque(late) for _ in self.clusters]
+        self.weights = [deque([0] * WeightBanks.latency(config)) for _ in self.clusters]
+        self.params = [deque([0] * config.ram_latency) for _ in self.clusters]
 
     def descriptors(self) -> list[dict]:
         """The program, of which everything but LOAD runs on clusters."""

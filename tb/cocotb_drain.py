@@ -110,7 +110,7 @@ class Bench:
         self.dut, self.model, self.config, self.rng = dut, model, model.config, rng
         self.beats = deque([0] * self.config.ram_latency)
         self.reads = deque([None] * read_latency(self.config))
-        self.psums = deque([None] * self.config.ram_latency)
+        self.psums = deque([None] * Drain.lead(self.config))
         self.writes, self.waited, self.held = [], 0, 0
 
     async def cycle(self, psums=None, maximum=None):

@@ -19,6 +19,7 @@ from hw.layout import (
     field_widths,
 )
 from hw.ports import read_latency
+from hw.weights import WeightBanks
 from tb.bench import parameters
 from tb.drive import Part, descriptor, start
 
@@ -79,7 +80,7 @@ async def weights_read_what_was_written_for_every_cluster(dut):
                 memory[first:first + 4] = data[4 * word:4 * word + 4]
         await part.edge()
     part.set(w_en=0)
-    due = [deque([None] * config.ram_latency) for _ in range(config.P)]
+    due = [deque([None] * WeightBanks.latency(config)) for _ in range(config.P)]
     for _ in range(200):
         for p in range(config.P):
             wanted = due[p].popleft()

@@ -35,7 +35,7 @@ DRAINS = ["drain_equals_golden_at_the_promised_distance", "drain_forgets_everyth
 def given(name: str) -> dict:
     config = CONFIGS[name]
     return {"config": config.items(), "index": INDEX.get(name, 0), "seed": 5,
-            "delay": config.ram_latency + Requantizer.latency(config)}
+            "delay": Drain.lead(config) + Requantizer.latency(config)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
