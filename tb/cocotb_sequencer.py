@@ -151,7 +151,7 @@ def good_fields(config: CoreConfig, rng: random.Random) -> dict[str, int]:
 def expected_error(config: CoreConfig, d: dict[str, int], excess: bool) -> Error:
     """What docs/core.md and Error say about a descriptor that is about to begin."""
     op = d["op"]
-    if op > Opcode.ADD:
+    if op > (Opcode.WAIT if config.pages else Opcode.ADD):
         return Error.OPCODE
     if op == Opcode.END:
         return Error.NONE
@@ -159,6 +159,8 @@ def expected_error(config: CoreConfig, d: dict[str, int], excess: bool) -> Error
     if op == Opcode.LOAD:
         tops = {Space.WEIGHT: config.weight_rows, Space.PARAM: config.param_groups, Space.TABLE: 1}
         wrong = d["zero_point"] not in tops or d["out_base"] >= tops[Space(d["zero_point"])]
+    elif op == Opcode.WAIT:
+        wrong = False
     else:
         wrong = (0 in (d["out_w"], d["out_h"]) or d["add_param"] >= config.param_groups
                  or d["param_base"] + groups > config.param_groups or d["groups"] >= 1 << 10)
