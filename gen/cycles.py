@@ -94,12 +94,12 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
 
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
-    return _fetch_cycles(config, DESCRIPTOR_WORDS) + 2 + config.pipelined + COUNTER_WORDS
+    return _fetch_cycles(config, DESCRIPTOR_WORDS) + 1 + config.pipelined + COUNTER_WORDS
 
 
 def _wait_cycles(config, arrival):
     """WAIT for pages that arrive so long after its begin."""
-    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) + 2
+    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) + 1
     total = _control_cycles(config) + max(config.settle_cycles, 2, arrival + 3 - launch)
     return Cycles(total=total, page=total)
 

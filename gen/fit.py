@@ -42,7 +42,8 @@ def fit_memories(target: Target, graph: Graph) -> Target:
     """The target with memory depths that suit a network; nothing else changes.
 
     First with every weight resident, then with smaller and smaller weight banks through which
-    weights are paged from the activation memory.
+    weights are paged from the activation memory, then with the largest banks through which they
+    can be paged from the backing store.
 
     Raises
     ------
@@ -55,17 +56,18 @@ def fit_memories(target: Target, graph: Graph) -> Target:
     most = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
     groups = _param_groups(config, groups_needed(layers, config))
     tried = []
-    for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
-        for count in sorted({groups, config.param_groups}, reverse=True):
-            found = _try(target, graph, rows, count)
-            if isinstance(found, Target):
-                return found
-            tried.append(found)
+    for share in (0, 1) if config.pages else (0,):
+        for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
+            for count in sorted({groups, config.param_groups}, reverse=True):
+                found = _try(target, graph, rows, count, share)
+                if isinstance(found, Target):
+                    return found
+                tried.append(found)
     raise FitError(f"{graph.name} does not fit {target.name} with any memory depths: with its "
                    f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 
-def _try(target, graph, rows, groups):
+def _try(target, graph, rows, groups, share):
     """A target with these depths, or how many blocks it lacks and why it does not fit."""
     config = replace(target.config, weight_rows=rows, param_groups=groups)
     if config.memory != "ice40":
@@ -76,7 +78,7 @@ def _try(target, graph, rows, groups):
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
-        found: Draft = draft(graph, config)
+        found: Draft = draft(graph, config, share)
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))
     except FitError as error:

@@ -22,13 +22,12 @@ class State(enum.Enum, shape=4):
     IDLE = 0
     HEADER = 1
     FETCH = 2
-    CHECK = 3
-    LAUNCH = 4
-    SETTLE = 5    # the units' idle follows launch after config.settle_cycles
-    WORK = 6
-    COUNT = 7
-    FLUSH = 8
-    RESET = 9     # as FLUSH, but nobody waits for it
+    CHECK = 3     # and launch
+    SETTLE = 4    # the units' idle follows launch after config.settle_cycles
+    WORK = 5
+    COUNT = 6
+    FLUSH = 7
+    RESET = 8     # as FLUSH, but nobody waits for it
 
 
 class Sequencer(wiring.Component):
@@ -88,7 +87,7 @@ class Sequencer(wiring.Component):
             counters.working.eq((state == State.SETTLE) | (state == State.WORK)),
             counters.issued.eq(self.issued),
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
-            self.cycles.eq(counters.cycles), self.launch.eq(state == State.LAUNCH),
+            self.cycles.eq(counters.cycles),
             counters.select.eq(word), self.w.valid.eq(state == State.COUNT),
             self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
             self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
@@ -117,11 +116,11 @@ class Sequencer(wiring.Component):
                     m.d.sync += state.eq(State.CHECK)
             with m.Case(State.CHECK):
                 m.d.comb += failure.eq(verdict)
-                m.d.sync += state.eq(State.LAUNCH)
+                m.d.sync += [state.eq(State.SETTLE), settle.eq(0)]
                 with m.If(self.d.op == Opcode.END):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]
-            with m.Case(State.LAUNCH):
-                m.d.sync += [state.eq(State.SETTLE), settle.eq(0)]
+                with m.Else():
+                    m.d.comb += self.launch.eq(verdict == Error.NONE)
             with m.Case(State.SETTLE):
                 m.d.sync += settle.eq(settle + 1)
                 with m.If(settle == config.settle_cycles - 1):
