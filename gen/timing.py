@@ -115,11 +115,12 @@ class Run:
                     if self.d["op"] != Opcode.MAX
                     else Operands.part_latency(config) + 1 + config.overlaps)
         to_lanes = read_latency(config) + Packer.latency(config) + 2
+        to_request = 3 + config.pipelined
         released = [self.start + 1 + config.pipelined] * config.patch_buffers
         requested, row_end, pass_end = self.start, self.start, self.start - spacing
         for n, filling in enumerate(work):
             buffer, rows = n % config.patch_buffers, filling.rows
-            first = max(requested + 1, released[buffer] + 3)
+            first = max(requested + 1, released[buffer] + to_request)
             requested = first + len(filling.reads) - 1
             if config.P >= config.F:              # else nobody else uses the feeder's port
                 self._second_rounds(requested + to_lanes + to_drain)

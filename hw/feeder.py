@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 from hw.descriptor import descriptor_shape
+from hw.elastic import Elastic
 from hw.packer import Packer, patch_write
 from hw.ports import read_client, read_latency
 from hw.segments import SegmentGenerator
 from hw.walk import by_channel
-from hw.words import WordGenerator, word_shape
+from hw.words import WordGenerator, command_shape, word_shape
 
 
 class Feeder(wiring.Component):
@@ -43,19 +44,25 @@ class Feeder(wiring.Component):
         m.submodules.words = words = WordGenerator(self.config)
         m.submodules.packer = packer = Packer(self.config)
         wiring.connect(m, segments.o, words.i)
+        command = words.o
+        if self.config.pipelined:        # the port's answer goes no further
+            m.submodules.elastic = elastic = Elastic(command_shape(self.config))
+            wiring.connect(m, words.o, elastic.i)
+            m.d.comb += elastic.clear.eq(self.clear)
+            command = elastic.o
         m.d.comb += [
             segments.d.eq(self.d), segments.start.eq(self.start), segments.clear.eq(self.clear),
             words.d.eq(self.d), words.clear.eq(self.clear), words.free.eq(self.free),
             self.taken.eq(words.taken),
-            self.r.valid.eq(words.valid & words.read), self.r.addr.eq(words.addr),
-            words.go.eq(~words.read | self.r.ready),
+            self.r.valid.eq(command.valid & command.p.read), self.r.addr.eq(command.p.addr),
+            command.ready.eq(~command.p.read | self.r.ready),
             packer.fill.eq(self.d.fill), packer.clear.eq(self.clear),
             self.patch.eq(packer.o),
         ]
         stage = m.d.sync if self.config.pipelined else m.d.comb
         stage += packer.by_line.eq(by_channel(self.d))
         # The command meets its line when that comes back.
-        valid, word = words.valid & words.go, words.o
+        valid, word = command.valid & command.ready, command.p.word
         for stage in range(read_latency(self.config)):
             later_valid = Signal(name=f"valid{stage}")
             later = Signal(word_shape(self.config), name=f"word{stage}")

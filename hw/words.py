@@ -25,6 +25,12 @@ def word_shape(config: CoreConfig) -> data.StructLayout:
         "write": 1, "commit": 1, "last": 1})
 
 
+def command_shape(config: CoreConfig) -> data.StructLayout:
+    """A word, and the line that it takes its bytes from if it ``read``s one."""
+    return data.StructLayout({
+        "read": 1, "addr": line_address_bits(config), "word": word_shape(config)})
+
+
 class WordGenerator(wiring.Component):
     """Cuts segments at line boundaries and places their bytes in patch buffers without gaps.
 
@@ -35,8 +41,7 @@ class WordGenerator(wiring.Component):
     free : In(patch_buffers)
         A patch buffer may be filled; ``taken`` strobes when filling it begins.
     taken : Out(patch_buffers)
-    addr : Out, read : Out(1), go : In(1), valid : Out(1), o : Out(word_shape)
-        A command: with ``read`` it wants the line at ``addr``; it leaves in a cycle with ``go``.
+    o : Out(stream of command_shape)
     clear : In(1)
         Forget everything.
 
@@ -50,14 +55,13 @@ class WordGenerator(wiring.Component):
         super().__init__({
             "d": In(descriptor_shape(config)), "i": In(stream.Signature(segment_shape(config))),
             "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1),
-            "go": In(1), "valid": Out(1), "read": Out(1), "addr": Out(line_address_bits(config)),
-            "o": Out(word_shape(config))})
+            "o": Out(stream.Signature(command_shape(config)))})
 
     def elaborate(self, platform):
         m = Module()
         config, v = self.config, bits_for(self.config.V)
         step = Signal()                         # the pipeline may move
-        m.d.comb += step.eq(~self.valid | self.go)
+        m.d.comb += step.eq(~self.o.valid | self.o.ready)
 
         # The segment stays at the input until its last line is done.
         more, spill = Signal(), Signal()        # not its first line; the patch's very last bytes
@@ -117,16 +121,16 @@ class WordGenerator(wiring.Component):
         self._masks(m, step, active, number, o, spill)
         return m
 
-    def _masks(self, m, step, active, number, o, spill):
+    def _masks(self, m, step, active, number, word, spill):
         """Register the command, then find which bytes of the line lie in the image."""
-        config, v = self.config, bits_for(self.config.V)
+        config, v, o = self.config, bits_for(self.config.V), self.o.p
         column = signed(config.column_bits + 2)
         first, present, real = Signal(column), Signal(), Signal()
         segment = self.i.p
-        early, line = Signal(word_shape(config)), Signal.like(self.addr)
+        early, line = Signal(word_shape(config)), Signal(line_address_bits(config))
         with m.If(step):
             m.d.sync += [
-                present.eq(active & ~self.clear), early.eq(o),
+                present.eq(active & ~self.clear), early.eq(word),
                 line.eq(segment.addr[v:] + number),
                 # byte column of the line's first byte
                 first.eq(segment.col - segment.addr[:v] + (number << v)),
@@ -141,9 +145,9 @@ class WordGenerator(wiring.Component):
         ]
         with m.If(step):
             m.d.sync += [
-                self.valid.eq(present & ~self.clear), self.addr.eq(line), self.o.eq(early),
-                self.o.low.eq(Mux(real, low_byte, config.V)), self.o.high.eq(high_byte),
-                self.read.eq(real & (low_byte < high_byte)),
+                self.o.valid.eq(present & ~self.clear), o.addr.eq(line), o.word.eq(early),
+                o.word.low.eq(Mux(real, low_byte, config.V)), o.word.high.eq(high_byte),
+                o.read.eq(real & (low_byte < high_byte)),
             ]
         with m.If(self.clear):
-            m.d.sync += [self.valid.eq(0), present.eq(0)]
+            m.d.sync += [self.o.valid.eq(0), present.eq(0)]

@@ -8,7 +8,7 @@ import cocotb
 from hw.packer import Packer, patch_write
 from hw.ports import read_latency
 from hw.segments import segment_shape
-from hw.words import word_shape
+from hw.words import command_shape, word_shape
 from tb.drive import Part, configs, descriptor, start
 from tb.patch_model import (
     KINDS,
@@ -121,7 +121,7 @@ class FeederBench:
     def latency(self) -> int:
         """Cycles from the start to the first line, less the one that the line itself takes."""
         config = self.config
-        return 3 + config.pipelined + read_latency(config) + Packer.latency(config)
+        return 3 + 2 * config.pipelined + read_latency(config) + Packer.latency(config)
 
 
 def feeders(dut) -> list[FeederBench]:
@@ -233,12 +233,12 @@ async def segments_follow_each_other_as_described(dut):
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
 async def words_cut_segments_at_lines(dut):
-    """Every field of every command; it waits for ``go`` and for a free buffer."""
+    """Every field of every command; it waits for ``ready`` and for a free buffer."""
     async def body(bench):
         part, config = bench
-        shape, given, every = word_shape(config), segment_shape(config), (
+        shape, given, every = command_shape(config), segment_shape(config), (
             1 << config.patch_buffers) - 1
-        part.set(clear=1, i__valid=0, go=0, free=0)
+        part.set(clear=1, i__valid=0, o__ready=0, free=0)
         await part.edge()
         part.set(clear=0)
         for number in range(LAYERS):
@@ -258,13 +258,13 @@ async def words_cut_segments_at_lines(dut):
                         part.set(i__payload=given.const({
                             "addr": head.addr, "col": head.col, "inside": head.inside,
                             "last": head.last, "one": head.one}).as_bits())
-                    part.set(i__valid=offered, go=go, free=free)
+                    part.set(i__valid=offered, o__ready=go, free=free)
                     await part.settled()
                     if offered and part.get("i__ready"):
                         todo.popleft()
                         offered = False
                     assert not part.get("taken") & ~free, "a buffer that is not free"
-                    now = [part.get(name) for name in ("valid", "read", "addr", "o")]
+                    now = part.get("o__valid"), part.get("o__payload")
                     assert kept is None or now == kept, "moved before go"
                     kept = now if now[0] and not go else None
                     await part.edge()
@@ -272,10 +272,11 @@ async def words_cut_segments_at_lines(dut):
                     assert cycles < LIMIT
                     if now[0] and go:
                         break
-                o = shape.from_bits(now[3])
+                command = shape.from_bits(now[1])
+                o = command.word
                 mask = sum(1 << b for b in range(config.V) if o.low <= b < o.high)
-                assert mask == wanted.mask and bool(now[1]) == bool(mask), f"{wanted} of {d}"
-                assert not mask or now[2] == wanted.addr
+                assert mask == wanted.mask and bool(command.read) == bool(mask), f"{wanted} of {d}"
+                assert not mask or command.addr == wanted.addr
                 assert wanted.rotate is None or o.rotate == wanted.rotate
                 assert [o.position, o.end, o.write, o.commit, o.last] == [
                     wanted.position, wanted.end, wanted.write, wanted.commit, wanted.last]
