@@ -1,6 +1,6 @@
 """Which operators run where: on the core, on the host, or not at all and what to do about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
 from gen.lower.channels import require_sums
@@ -162,12 +162,9 @@ def _check_mean(graph, op, config):
 
 
 def _check_concatenation(graph, op, config):
-    """Every operand but the last fills whole lines."""
-    for tensor in op.inputs[:-1]:
-        count = graph.tensors[tensor].shape[-1]
-        _rule(op, "channels of operands but the last", f"a multiple of {config.V}",
-              count % config.V == 0, count, "choose such channels, or put this operand last")
-    _check_copy(graph, op, config)
+    """Every operand is copied."""
+    for tensor in op.inputs:
+        _check_copy(graph, replace(op, inputs=(tensor,)), config)
 
 
 def _check_mul(graph, op, config):

@@ -51,6 +51,15 @@ def concatenations() -> Net:
     return net.concatenation(start, other).conv(7, (3, 3))
 
 
+def shared_lines() -> Net:
+    """CONCATENATION of channels that fill no lines, from every kind of producer."""
+    net = Net((1, 5, 3, 5), 0.05, 3, seed=6)
+    start = net.here
+    wide = net.conv(21, (3, 3), scale=0.05, zero_point=3).here
+    net.max_pool((2, 2), stride=(1, 1), padding="SAME")
+    return net.concatenation(start, wide, start).conv(7, (3, 3))
+
+
 def gates() -> Net:
     """Squeeze and excite, with every kind of zero points, and a constant factor."""
     net = Net((1, 5, 4, 3), seed=5)
@@ -65,7 +74,7 @@ def gates() -> Net:
     return net.mul(net.tensor((20,), 0.02, -128, data=data), activation="RELU6")
 
 
-NETS = (tables, means, pads, concatenations, gates)
+NETS = (tables, means, pads, concatenations, shared_lines, gates)
 
 
 @pytest.fixture(scope="module", params=CORES)

@@ -47,8 +47,6 @@ CASES = [
      "for each of its channels, not .*; broadcast over height and width"),
     (constant_product((8, 8, 1)), None, "op00_MUL operands must be a computed tensor and one fact"),
     (constant_product((4,), scale=1e-6), None, "op00_MUL scale ratio must be below 2, not"),
-    (Net((1, 8, 8, 4)).concatenation(0), None, "op00_CONCATENATION channels of operands but the "
-     "last must be a multiple of 8, not 4; choose such channels, or put this operand last"),
     (Net((1, 8, 8, 4)).pad(channels=(0, 2)), None,
      r"op00_PAD paddings of channels must be \(0, 0\), not \(0, 2\); make the layer"),
     (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,
