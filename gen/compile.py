@@ -9,8 +9,9 @@ from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower.steps import Storage
-from gen.pages import Command, groups_needed, rows_needed, stream
+from gen.pages import Command, groups_needed, rows_needed
 from gen.store import Store
+from gen.stream import stream
 from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode

@@ -137,11 +137,14 @@ def _passes(config, d, cluster):
 
 
 def _load_cycles(config, d):
-    """From launch to the last line: a line a cycle, or a word at a time."""
+    """From launch to the last line: a line a cycle, or a word."""
     latency = read_latency(config)
     if d["zero_point"] == Space.WEIGHT:
         return d["groups"] + latency + 1
-    return d["groups"] * config.line_words * (latency + 1) + 1
+    if not config.pipelined:
+        return d["groups"] * config.line_words * (latency + 1) + 1
+    each = max(config.line_words, latency + 1)
+    return (d["groups"] - 1) * each + config.line_words + latency + 2
 
 
 def _fetch_cycles(config, words):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from gen.lower.steps import Layer, Step, choose_split
 from gen.ring import Ring, Tenant
+from gen.stream import Page, cut
 from gen.targets import FitError
 from hw.config import CoreConfig
-from hw.layout import PAGE_HEAD_WORDS, PAGE_WORD_BITS, Opcode, Space
+from hw.layout import PAGE_WORD_BITS, Opcode, Space
 from models.graph import ModelError
 
 
@@ -34,26 +35,6 @@ class Command:
     step: Step | None
     fields: dict[str, int]
     home: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Bytes that the pager writes.
-
-    Parameters
-    ----------
-    space : Space
-    byte : int
-        First byte in that space; of Space.ACT counted from the start of the homes.
-    after : int
-        Number of the first descriptor that may run while it is written.
-    data : bytes
-    """
-
-    space: Space
-    byte: int
-    after: int
-    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +71,13 @@ class Paging:
         A page of weights takes at most this fraction of the banks, 1/share, if it can be cut so.
     lines : int
         Lines of the activation memory for homes that rotate, where pages go there.
+    run : int
+        Words of zero in a row that are not sent: two headers take 6.
     """
 
     share: int
     lines: int
+    run: int = 8
 
 
 def rows_needed(layers: tuple[Layer, ...], config: CoreConfig) -> int:
@@ -123,7 +107,14 @@ def make_plan(layers: tuple[Layer, ...], config: CoreConfig, paging: Paging | No
     FitError
         One column group of a layer exceeds a memory.
     """
-    return _Planner(layers, config, paging).run()
+    plan = _Planner(layers, config, paging).run()
+    most = (1 << config.index_bits) - 1
+    if len(plan.pages) > most and paging:
+        plan = _Planner(layers, config, replace(paging, run=1 << PAGE_WORD_BITS)).run()
+    if plan.pages and max(len(plan.pages), len(plan.commands)) > most:
+        raise ModelError(f"the program must have at most {most} pages and descriptors, not "
+                         f"{len(plan.pages)} and {len(plan.commands)}; use a larger target")
+    return plan
 
 
 class _Planner:
@@ -167,10 +158,6 @@ class _Planner:
                 self._step(index, layer, step)
         homes = bytes(self.images.pop(Space.ACT))
         ring = self.rings.get(Space.ACT)
-        most = (1 << self.config.index_bits) - 1
-        if self.pages and max(len(self.pages), len(self.commands)) > most:
-            raise ModelError(f"the program must have at most {most} pages and descriptors, not "
-                             f"{len(self.pages)} and {len(self.commands)}; use a larger target")
         return Plan(commands=tuple(self.commands), homes=homes, pages=tuple(self.pages),
                     home_lines=ring.size if ring else len(homes) // self.config.V,
                     sections={space: bytes(image) for space, image in self.images.items() if image})
@@ -271,9 +258,10 @@ class _Planner:
             most = ((1 << PAGE_WORD_BITS) - 1) // (unit // 4)
             for begin, end, after in parts:
                 for first in range(begin, end, most):
-                    data = block[(first - tenant.begin) * unit:
-                                 (min(end, first + most) - tenant.begin) * unit]
-                    self.pages.append(Page(space=space, byte=first * unit, after=after, data=data))
+                    last = min(end, first + most)
+                    data = block[(first - tenant.begin) * unit:(last - tenant.begin) * unit]
+                    self.pages += cut(self.config, space, first * unit, after, data,
+                                      self.paging.run)
         return tenant
 
     def _load_written(self, index, step, start, count):
@@ -334,20 +322,3 @@ class _Planner:
 
 def _extra(step):
     return 0 if step.add_params is None else 1
-
-
-def stream(pages: tuple[Page, ...], config: CoreConfig, home: int) -> bytes:
-    """The contents of the backing store: each page behind its header, and an end.
-
-    Parameters
-    ----------
-    home : int
-        First line of the homes.
-    """
-    words = bytearray()
-    for page in pages:
-        byte = page.byte + (home * config.V if page.space == Space.ACT else 0)
-        head = (page.after, len(page.data) // 4, page.space << 29 | byte // 4)
-        assert len(head) == PAGE_HEAD_WORDS
-        words += b"".join(word.to_bytes(4, "little") for word in head) + page.data
-    return bytes(words + bytes(4 * PAGE_HEAD_WORDS)) if pages else b""

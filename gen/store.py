@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hw.layout import PAGE_HEAD_WORDS
+from hw.layout import PAGE_HEAD_WORDS, PAGE_WORD_BITS, PAGE_ZEROS
 from models.graph import ModelError
 
 TICKS = 256     # of a cycle, in which the simulator counts
@@ -63,25 +63,31 @@ class Arrivals:
     Parameters
     ----------
     store : Store
-    pages : sequence of (int, int)
-        Of each page: the first descriptor that may run while it is written, and its words.
+    pages : sequence of (int, int, bool)
+        As `page_sizes` returns them.
     """
 
-    def __init__(self, store: Store, pages: Sequence[tuple[int, int]]):
+    def __init__(self, store: Store, pages: Sequence[tuple[int, int, bool]]):
         self._store, self._pages = store, pages
         self._due = store.latency * TICKS      # when the next word is offered, in TICKS
         self._times: list[int] = []
+        self._ready = 0                        # when the pager is done with the last page
 
     def until(self, count: int, begin: Sequence[int]) -> int:
         """Cycle in which so many pages have arrived; ``begin``: when each descriptor began."""
         while len(self._times) < count:
-            after, words = self._pages[len(self._times)]
-            self._take(0)                      # which descriptor must run
+            after, words, zeros = self._pages[len(self._times)]
+            self._take(self._ready)            # which descriptor must run
             self._take(begin[after] + 2)
             for _ in range(PAGE_HEAD_WORDS - 2):
-                self._take(0)
-            self._due += (words - 1) * self._store.interval
-            self._times.append(self._take(0))
+                last = self._take(0)
+            if zeros:
+                last += words
+            else:
+                self._due += (words - 1) * self._store.interval
+                last = self._take(0)
+            self._ready = last + 1
+            self._times.append(last)
         return self._times[count - 1]
 
     def _take(self, ready):
@@ -91,13 +97,14 @@ class Arrivals:
         return taken
 
 
-def page_sizes(stream: bytes) -> list[tuple[int, int]]:
-    """Of each page of a stream: the first descriptor that may run meanwhile, and its words."""
+def page_sizes(stream: bytes) -> list[tuple[int, int, bool]]:
+    """Of each page of a stream: the first descriptor that may run, words, whether they are zero."""
     sizes, position = [], 0
     while position < len(stream):
-        after, words = (int.from_bytes(stream[n:n + 4], "little")
+        after, count = (int.from_bytes(stream[n:n + 4], "little")
                         for n in (position, position + 4))
+        words, zeros = count & (1 << PAGE_WORD_BITS) - 1, bool(count >> PAGE_ZEROS)
         if words:
-            sizes.append((after, words))
-        position += 4 * (PAGE_HEAD_WORDS + words)
+            sizes.append((after, words, zeros))
+        position += 4 * (PAGE_HEAD_WORDS + words * (not zeros))
     return sizes

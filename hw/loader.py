@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.config import CoreConfig, log2
 from hw.descriptor import descriptor_shape
 from hw.layout import Space
-from hw.ports import read_client
+from hw.ports import read_client, read_latency
 from hw.stores import store_port
 
 
@@ -23,8 +23,8 @@ class Loader(wiring.Component):
 
     Behaviour
     ---------
-    Weights take a line a cycle; parameters and table a word a read, which needs no register
-    for the line.
+    Weights take a line a cycle; parameters and table a word a cycle, or on the iCE40 a word a
+    read, which needs no register for the line.
     """
 
     def __init__(self, config: CoreConfig):
@@ -37,24 +37,39 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config, store = self.d, self.config, self.store
-        words = config.V // 4
+        words = config.line_words
         to_read, to_write = Signal.like(d.groups), Signal.like(d.groups)   # lines
         word = Signal(range(max(2, words)))
         is_weight, on_its_way, line_end = Signal(), Signal(), Signal()
+        came, copied, source = Signal(), Signal(), self.r.data
         m.d.comb += [
             is_weight.eq(d.zero_point == Space.WEIGHT),
             line_end.eq(is_weight | (word == words - 1)),
-            self.r.valid.eq((to_read != 0) & (is_weight | ~on_its_way)),
-            self.idle.eq(to_write == 0),
+            self.idle.eq(to_write == 0), came.eq(self.r.done & ~self.idle & ~self.clear),
         ]
+        if config.pipelined:
+            held, source = Signal(), Signal(config.line_bits)              # words of a line wait
+            soon = word + read_latency(config) + 1 >= words                # they are done when
+            m.d.comb += [                                                  # another comes
+                self.r.valid.eq((to_read != 0) & (is_weight | (~on_its_way & (~held | soon)))),
+                copied.eq(Mux(is_weight, came, held & ~self.clear))]
+            read_end = 1
+            with m.If(copied & line_end):
+                m.d.sync += held.eq(0)
+            with m.If(came & ~is_weight):
+                m.d.sync += [held.eq(1), source.eq(self.r.data)]
+        else:
+            m.d.comb += [self.r.valid.eq((to_read != 0) & (is_weight | ~on_its_way)),
+                         copied.eq(came)]
+            read_end = line_end
         with m.If(self.r.valid & self.r.ready):
             m.d.sync += on_its_way.eq(1)
-            with m.If(line_end):
+            with m.If(read_end):
                 m.d.sync += [to_read.eq(to_read - 1), self.r.addr.eq(self.r.addr + 1)]
-        copied = Signal()
-        m.d.comb += copied.eq(self.r.done & ~self.idle & ~self.clear)
+        with m.If(came):
+            m.d.sync += on_its_way.eq(0)
         with m.If(copied):
-            m.d.sync += [on_its_way.eq(0), word.eq(Mux(line_end, 0, word + 1))]
+            m.d.sync += word.eq(Mux(line_end, 0, word + 1))
             with m.If(line_end):
                 m.d.sync += to_write.eq(to_write - 1)
 
@@ -73,7 +88,7 @@ class Loader(wiring.Component):
             store.weight_addr.eq(target), store.weight_data.eq(self.r.data),
             store.param_en.eq(write & (d.zero_point == Space.PARAM)),
             store.table_en.eq(write & (d.zero_point == Space.TABLE)),
-            store.word_addr.eq(target), store.word_data.eq(self.r.data.word_select(word, 32)),
+            store.word_addr.eq(target), store.word_data.eq(source.word_select(word, 32)),
         ]
         with m.If(self.start):
             m.d.sync += [
@@ -86,4 +101,6 @@ class Loader(wiring.Component):
             m.d.sync += target.eq(target + 1)
         with m.If(self.clear):
             m.d.sync += [to_read.eq(0), to_write.eq(0)]
+            if config.pipelined:
+                m.d.sync += held.eq(0)
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, log2
-from hw.layout import PAGE_WORD_BITS, PATIENCE_BITS, Space
+from hw.layout import PAGE_WORD_BITS, PAGE_ZEROS, PATIENCE_BITS, Space
 from hw.ports import word_client
 from hw.stores import inside, space_limits, store_port, write_word
 
@@ -49,7 +49,9 @@ class Pager(wiring.Component):
     Behaviour
     ---------
     A page of n words takes n + 5 cycles at best: three words say which descriptor must run (those
-    before it, which read what the page overwrites, have ended), n, and where the page goes.
+    before it, which read what the page overwrites, have ended), n, and where the page goes. Words
+    of zero need not come with it, and the fourth word of a channel's parameters, which nobody
+    uses, does not (on the iCE40 all words come).
     """
 
     def __init__(self, config: CoreConfig):
@@ -69,10 +71,15 @@ class Pager(wiring.Component):
         count, due = Signal(PAGE_WORD_BITS), Signal()   # the descriptor, later the words left
         arrived = Signal(self.config.index_bits)
         hungry, taken, room, wrong = Signal(), Signal(), Signal(), Signal()
+        zeros = Signal()                        # the page's words do not come with the stream
+        write, written = Signal(), Signal()
         m.d.comb += [
             self.rewind.eq(~self.running), taken.eq(self.pages.valid & self.pages.ready),
-            hungry.eq((state == State.AFTER) | due & (state != State.END)),
+            hungry.eq((state == State.AFTER)
+                      | due & (state != State.END) & ~((state == State.DATA) & zeros)),
             self.pages.ready.eq(hungry & ((state != State.DATA) | room)),
+            write.eq((state == State.DATA) & due & (zeros | self.pages.valid)),
+            written.eq(write & room),
         ]
         m.d.sync += due.eq((state != State.AFTER) & (due | (self.index >= count)))
         with m.If(taken):
@@ -82,37 +89,39 @@ class Pager(wiring.Component):
                     m.d.sync += state.eq(State.COUNT)
                 with m.Case(State.COUNT):
                     m.d.sync += state.eq(State.TARGET)
+                    if self.config.host_stores:
+                        m.d.sync += zeros.eq(word[PAGE_ZEROS])
                     with m.If(word[:PAGE_WORD_BITS] == 0):
                         m.d.sync += state.eq(State.END)
                 with m.Case(State.TARGET):
                     m.d.sync += [count.eq(count), state.eq(State.DATA)]
-                with m.Case(State.DATA):
-                    m.d.sync += count.eq(count - 1)
-                    with m.If(count == 1):
-                        m.d.sync += [arrived.eq(arrived + 1), state.eq(State.AFTER), due.eq(0)]
+        with m.If(written):
+            m.d.sync += count.eq(count - 1)
+            with m.If(count == 1):
+                m.d.sync += [arrived.eq(arrived + 1), state.eq(State.AFTER), due.eq(0)]
         with m.If(wrong):
             m.d.sync += state.eq(State.END)
         with m.If(~self.running):
             m.d.sync += [state.eq(State.AFTER), arrived.eq(0), due.eq(0)]
         m.d.sync += self.error.eq(wrong)
-        self._write(m, word, state, due, room, wrong)
-        self._wait(m, arrived, hungry & ~self.pages.valid, taken)
+        target = taken & (state == State.TARGET)
+        self._write(m, word & ~zeros.replicate(32), target, write, room, written, wrong)
+        self._wait(m, arrived, hungry & ~self.pages.valid, taken | written)
         return m
 
-    def _write(self, m, word, state, due, room, wrong):
+    def _write(self, m, word, target, write, room, written, wrong):
         """Words of a page go to addresses that count."""
         config = self.config
-        target = due & self.pages.valid & (state == State.TARGET)
-        write = due & self.pages.valid & (state == State.DATA)
-        offset = Signal(config.space_bits + 1)
+        offset, unused = Signal(config.space_bits + 1), Signal()
         with m.If(target):
-            m.d.sync += offset.eq(word)
-        with m.Elif(write & room):
-            m.d.sync += offset.eq(offset + 1)
+            m.d.sync += offset.eq(self.pages.payload)
+        with m.Elif(written):
+            m.d.sync += offset.eq(offset + 1 + unused)
         spaces = [space for space in space_limits(config)
                   if (space != Space.ACT) == config.host_stores
                   and (space, config.P) != (Space.PARAM, 2)]
-        astray = word[len(offset):29].any() | ~sum(word[29:] == space for space in spaces).any()
+        head = self.pages.payload
+        astray = head[len(offset):29].any() | ~sum(head[29:] == space for space in spaces).any()
         if not config.host_stores:
             bits = log2(config.line_words)
             m.d.comb += [
@@ -121,16 +130,17 @@ class Pager(wiring.Component):
                 self.w.data.eq(word)]
             return
         space, allowed = Signal(3), Signal()
+        m.d.comb += unused.eq((space == Space.PARAM) & (offset[:2] == 2))
         with m.If(target):
-            m.d.sync += space.eq(word[29:])
+            m.d.sync += space.eq(head[29:])
         m.d.comb += [
             allowed.eq(inside(m, config, space, offset)), room.eq(self.free),
-            wrong.eq(target & astray | write & room & ~allowed)]
+            wrong.eq(target & astray | written & ~allowed)]
         if config.P == 2:
             is_weight = space == Space.WEIGHT
             m.d.comb += [self.pause.eq(write & is_weight),
                          room.eq(self.free & (~is_weight | self.quiet))]
-        write_word(m, config, self.store, space, offset, word, write & room & allowed)
+        write_word(m, config, self.store, space, offset, word, written & allowed)
 
     def _wait(self, m, arrived, silent, taken):
         """WAIT, and what becomes of it when no word comes."""

@@ -7,7 +7,17 @@ import cocotb
 
 from hw.config import PROGRAM_VERSION, CoreConfig
 from hw.descriptor import descriptor_shape
-from hw.layout import DESCRIPTOR, MAGIC, REGISTERS, Error, Opcode, Space, encode, field_widths
+from hw.layout import (
+    DESCRIPTOR,
+    MAGIC,
+    PATIENCE_BITS,
+    REGISTERS,
+    Error,
+    Opcode,
+    Space,
+    encode,
+    field_widths,
+)
 from hw.ports import read_latency
 from tb.bench import parameters
 from tb.drive import Part, descriptor, start
@@ -451,10 +461,13 @@ async def host_reaches_every_register(dut):
         line = rng.randrange(config.act_lines)
         assert await bench.access(regs, REGISTER["PROGRAM"], True, line) is not None
         assert bench.part.get("program") == line
+        patience = rng.getrandbits(PATIENCE_BITS)
+        assert await bench.access(regs, REGISTER["PATIENCE"], True, patience) is not None
+        assert bench.part.get("patience") == patience
         expected = {
             "ID": MAGIC, "VERSION": PROGRAM_VERSION, "CONFIG": config.hash, "CONTROL": 0,
             "STATUS": busy | status["done"] << 1 | status["error"] << 8 | status["index"] << 16,
-            "PROGRAM": line, "CYCLES": status["cycles"]}
+            "PROGRAM": line, "CYCLES": status["cycles"], "PATIENCE": patience}
         assert set(expected) == set(REGISTER)
         for name, value in expected.items():
             for sel in (15, rng.randrange(1, 15)):
@@ -468,7 +481,7 @@ async def host_reaches_every_register(dut):
             for sel in range(15) if "w" in access else (15,):
                 assert await bench.access(regs, REGISTER[name], True, 3, sel=sel) is None, name
                 assert not bench.seen
-        assert bench.part.get("program") == line
+        assert (bench.part.get("program"), bench.part.get("patience")) == (line, patience)
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")

@@ -7,7 +7,17 @@ import numpy as np
 
 from gen.image import Program, pack_input, unpack_tensor
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
-from hw.layout import DESCRIPTOR_WORDS, MAGIC, STRIP_ROWS, Opcode, Space, decode, encode
+from hw.layout import (
+    DESCRIPTOR_WORDS,
+    MAGIC,
+    PAGE_WORD_BITS,
+    PAGE_ZEROS,
+    STRIP_ROWS,
+    Opcode,
+    Space,
+    decode,
+    encode,
+)
 from tb.patch_model import overwritten
 
 COUNTER_FILL = 0xA5  # what the model writes where the core writes counters
@@ -88,13 +98,19 @@ class Machine:
         """Write the next page if there is one and its time has come."""
         after, words, target = np.frombuffer(self.stream[self.position:self.position + 12],
                                              "<u4").tolist() or (0, 0, 0)
+        zeros, words = bool(words >> PAGE_ZEROS), words & (1 << PAGE_WORD_BITS) - 1
         if not words or after > self.index:
             return False
         space, begin = Space(target >> 29), self.position + 12
         assert (space == Space.ACT) != self.config.host_stores, "pages go elsewhere"
         assert (space, self.config.P) != (Space.PARAM, 2), "parameters have no port for pages"
-        self.position = begin + 4 * words
-        self.write(space, 4 * (target & (1 << 29) - 1), self.stream[begin:self.position])
+        self.position = begin + 4 * words * (not zeros)
+        data = bytes(4 * words) if zeros else self.stream[begin:self.position]
+        assert self.config.host_stores or not zeros, "zeros must come with the stream"
+        if space == Space.PARAM:         # the fourth word of a channel is not sent
+            values = np.frombuffer(data, "<u4").reshape(-1, 3)
+            data = np.pad(values, ((0, 0), (0, 1))).tobytes()
+        self.write(space, 4 * (target & (1 << 29) - 1), data)
         self.arrived += 1
         return True
 
