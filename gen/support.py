@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
-from gen.lower.channels import require_sums
+from gen.lower.channels import channel_params, operand_offset, require_sums
 from gen.lower.mean import mean_ratio
 from gen.lower.mul import by_channel, mul_ratio
-from gen.lower.network import CORE, FREE, WEIGHTED, split_host
+from gen.lower.network import CORE, FREE, WEIGHTED, is_dense, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig, align_up
@@ -93,6 +93,8 @@ def _check_op(graph, op, config):
     if op.kind in WEIGHTED:
         _check_ratios(graph, op)
     CHECKS.get(op.kind, _check_copy)(graph, op, config)
+    if op.kind in WEIGHTED:
+        _check_sums(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -111,6 +113,17 @@ def _check_ratios(graph, op):
     x, weights, y = (graph.tensors[i] for i in (*op.inputs[:2], *op.outputs))
     worst = max(x.scale[0] * scale / y.scale[0] for scale in weights.scale)
     _rule(op, "scale ratio", "below 2", quantize_ratio(worst)[1] <= 1, worst, QUANTIZE)
+
+
+def _check_sums(graph, op, config):
+    """The accumulators hold every sum of products, a left shift all of its bits."""
+    weights = graph.tensors[op.inputs[1]].data
+    depthwise = op.kind == "DEPTHWISE_CONV_2D"
+    kernel = weights.reshape(-1, weights.shape[-1]).T if depthwise \
+        else weights.reshape(len(weights), -1)
+    point = graph.tensors[op.inputs[0]].zero_point
+    offset = operand_offset(point, config, channel=not is_dense(graph, op))
+    channel_params(graph, op, kernel, offset, config)
 
 
 def _check_conv(graph, op, config):

@@ -66,6 +66,8 @@ CASES = [
      r"op00_MEAN psums must stay below 2\^23, not reach 10200000; set acc_width=32"),
     (Net((1, 3, 3, 4), 1.0).mean(scale=0.01), None,
      "op00_MEAN scale ratio must be below 2 for each of 9 pixels, not 100 in all; quantize with"),
+    (Net((1, 900), 0.1, 127).fully_connected(1, weights=np.full((1, 900), 127)), None,
+     r"op00_FULLY_CONNECTED psums must stay below 2\^23, not reach 29146500; set acc_width=32"),
     (Net((1, 24, 24, 4)).average_pool((24, 24)), None,
      r"op00_AVERAGE_POOL_2D psums must stay below 2\^23, not reach 9400320; set acc_width=32"),
     (Net((1, 300, 300, 1)).average_pool((260, 1)), None,
