@@ -1,11 +1,13 @@
 """Operators without weights or windows in the generated Verilog: every byte is the golden one."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from gen.compile import compile_model
+from gen.compile import compile_model, paged_program
+from gen.pages import Paging
 from gen.targets import PRESETS
 from hw.config import CoreConfig
 from models.tflite_reader import parse
@@ -89,3 +91,12 @@ def test_core_equals_golden(make, core):
     graph = parse(make().bytes())
     program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config))
     check_network(make.__name__, graph, program, binary)
+
+
+def test_core_equals_golden_with_tables_as_pages(core):
+    config, binary = core
+    graph = parse(tables().bytes())
+    paging = Paging(share=2, kept=Fraction(1, 2), tables=True)
+    program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config), paging)
+    assert program.stream
+    check_network("tables as pages", graph, program, binary)
