@@ -10,10 +10,12 @@ from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
-from gen.lower.steps import Storage
+from gen.lower import lower
+from gen.lower.steps import Lowered, Storage
 from gen.pages import Command, Paging, groups_needed, rows_needed
 from gen.store import Store
 from gen.stream import stream
+from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
@@ -64,8 +66,10 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
     FitError
         It does not fit either way.
     """
+    require_supported(graph, target.config)
+    lowered = lower(graph, target.config)
     try:
-        found = draft(graph, target.config)
+        found = draft(graph, target.config, lowered=lowered)
         require_fit(graph, found, target)
     except FitError:
         if not target.config.pages:
@@ -77,15 +81,16 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
         for kept, share in product(KEPT if direct else KEPT[:1], SHARES):
             with suppress(FitError):
                 paging = Paging(share=share, kept=kept, tables=tables)
-                fitting.append(paged_program(graph, target, paging))
+                fitting.append(paged_program(graph, target, paging, lowered))
         if fitting:
             return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
-    return paged_program(graph, target, Paging(share=SHARES[0], tables=direct))   # says what fails
+    return paged_program(graph, target, Paging(share=1, tables=direct), lowered)  # says why not
 
 
-def paged_program(graph: Graph, target: Target, paging: Paging) -> Program:
+def paged_program(graph: Graph, target: Target, paging: Paging,
+                  lowered: Lowered | None = None) -> Program:
     """Weights and parameters as pages; see `gen.draft.draft`."""
-    found = draft(graph, target.config, paging)
+    found = draft(graph, target.config, paging, lowered)
     require_fit(graph, found, target)
     return build(graph, found, target)
 

@@ -37,7 +37,8 @@ class Draft:
         return self.program_lines + self.plan.home_lines + self.placed.lines
 
 
-def draft(graph: Graph, config: CoreConfig, paging: Paging | None = None) -> Draft:
+def draft(graph: Graph, config: CoreConfig, paging: Paging | None = None,
+          lowered: Lowered | None = None) -> Draft:
     """Lay a network out; the activation memory may be too small for it.
 
     Parameters
@@ -45,9 +46,12 @@ def draft(graph: Graph, config: CoreConfig, paging: Paging | None = None) -> Dra
     paging : Paging or None
         How weights and parameters come as pages; None: everything is in the core's memories from
         the start. Its ``lines`` are found here.
+    lowered : Lowered or None
+        Of an earlier draft of the same.
     """
-    require_supported(graph, config)
-    lowered = lower(graph, config)
+    if lowered is None:
+        require_supported(graph, config)
+        lowered = lower(graph, config)
     paging = paging and replace(paging, lines=config.act_lines)
     plan = make_plan(lowered.layers, config, paging)
     skews = find_skews(lowered.layers, plan, config)
@@ -64,6 +68,8 @@ def _rotating(lowered, placed, config, paging, plan):
         lines = max(0, config.act_lines - placed.lines - program_lines(config, plan))
         if lines >= paging.lines:
             return plan
+        if not lines:
+            return replace(plan, home_lines=1)     # which `require_fit` refuses
         paging = replace(paging, lines=lines)
         plan = make_plan(lowered.layers, config, paging)
 

@@ -183,6 +183,12 @@ def test_core_without_a_store_refuses_what_does_not_fit():
         compile_model(graph, resolve("ecp5-25k", ["act_lines=1024", "pages=0"]))
 
 
+def test_activations_that_leave_no_room_for_pages_are_the_reason():
+    graph = parse(Net((1, 101, 40, 1), seed=3).conv(45).conv(45).bytes())
+    with pytest.raises(FitError, match=r"does not fit up5k: .* \(activations 387840, desc"):
+        compile_model(graph, PRESETS["up5k"])
+
+
 @pytest.mark.parametrize("option, value", [
     ("--store-rate", "0"), ("--store-rate", "5"), ("--store-rate", "fast"),
     ("--store-latency", "-1"), ("--store-latency", "1.5")])
