@@ -219,17 +219,19 @@ def _check_window(graph, op, kernel, config):
     pads = (op.padding[0][0], op.padding[1][0])
     _rule(op, "padding", f"at most {MOST_PAD}", max(pads) <= MOST_PAD, pads,
           "pad less")
+    most, wider = (1 << config.column_bits) - 1, "raise column_bits"
     for tensor in (x, y):
         _, width, channels = pixel_shape(tensor.shape)
         row = width * align_up(channels, config.V)
-        _rule(op, "row of pixels", f"at most {MOST_ROW_BYTES} bytes", row <= MOST_ROW_BYTES, row,
-              "make the image narrower or take fewer channels")
+        _rule(op, "row of pixels", f"at most {most} bytes", row <= most, row,
+              wider if row <= MOST_ROW_BYTES else "make the image narrower or take fewer channels")
         _check_sides(op, tensor, config)
     reach = max(kernel[1], op.stride[1]) * align_up(x.shape[-1], config.V)
-    _rule(op, "window", f"at most {MOST_ROW_BYTES} bytes wide", reach <= MOST_ROW_BYTES, reach,
-          "use a smaller kernel or stride")
+    _rule(op, "window", f"at most {most} bytes wide", reach <= most, reach,
+          wider if reach <= MOST_ROW_BYTES else "use a smaller kernel or stride")
     left = pads[1] * align_up(x.shape[-1], config.V)
-    _rule(op, "left padding", "at most 32768 bytes", left <= 32768, left, "pad less")
+    _rule(op, "left padding", f"at most {most // 2 + 1} bytes", left <= most // 2 + 1, left,
+          wider if left <= MOST_ROW_BYTES // 2 + 1 else "pad less")
 
 
 CHECKS = {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,

@@ -57,6 +57,8 @@ CASES = [
     (Net((1, 300, 1, 1)).conv(4, (300, 1)), None, "op00_CONV_2D kernel must be at most 255 x 255"),
     (Net((1, 300, 300, 1)).conv(4, (1, 1), stride=(299, 1)), None, "op00_CONV_2D stride must be"),
     (Net((1, 1, 4095, 20)).conv(4, (1, 1)), None, "op00_CONV_2D row of pixels must be at most"),
+    (Net((1, 4, 64, 256)).max_pool((1, 1)), None, "op00_MAX_POOL_2D row of pixels must be at most "
+     "16383 bytes, not 16384; raise column_bits"),
     (Net((1, 4, 4, 4)).softmax().conv(4), None, "op00_SOFTMAX must be the last operator"),
     (Net((1, 8, 8, 4)).conv(4).quantize().conv(4), None, "op01_QUANTIZE must stand at an end"),
     (Net((1, 70000)).fully_connected(2), None, "op00_FULLY_CONNECTED inputs must be at most 65535"),
