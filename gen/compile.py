@@ -2,23 +2,29 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
+from itertools import product
 
 from gen.cycles import STORE, predict
 from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
-from gen.lower.steps import Storage
-from gen.pages import Command, groups_needed, rows_needed
+from gen.lower import lower
+from gen.lower.steps import Lowered, Storage
+from gen.pages import Command, Paging, groups_needed, rows_needed
 from gen.store import Store
 from gen.stream import stream
+from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
 from models.graph import Graph, ModelError
 
 PROGRAM_LINE = 0
-SHARES = (1, 2, 3, 4, 6)    # of the weight banks that a page may take: tried in turn
+# What is tried in turn: parts of the memories that never rotate; 1/share of the rest for a page.
+KEPT = (Fraction(0), Fraction(1, 2), Fraction(3, 4), Fraction(7, 8))
+SHARES = (1, 2, 3, 4, 6)
 
 
 def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True,
@@ -60,24 +66,31 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
     FitError
         It does not fit either way.
     """
+    require_supported(graph, target.config)
+    lowered = lower(graph, target.config)
     try:
-        found = draft(graph, target.config)
+        found = draft(graph, target.config, lowered=lowered)
         require_fit(graph, found, target)
     except FitError:
         if not target.config.pages:
             raise
     else:
         return build(graph, found, target)
-    fitting = [paged_program(graph, target, SHARES[0])]
-    for share in SHARES[1:]:               # smaller pages take more descriptors
-        with suppress(FitError):
-            fitting.append(paged_program(graph, target, share))
-    return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
+    fitting, direct = [], target.config.host_stores
+    for tables in (False, True)[:1 + direct]:     # as pages only if their homes do not fit
+        for kept, share in product(KEPT if direct else KEPT[:1], SHARES):
+            with suppress(FitError):
+                paging = Paging(share=share, kept=kept, tables=tables)
+                fitting.append(paged_program(graph, target, paging, lowered))
+        if fitting:
+            return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
+    return paged_program(graph, target, Paging(share=1, tables=direct), lowered)  # says why not
 
 
-def paged_program(graph: Graph, target: Target, share: int) -> Program:
+def paged_program(graph: Graph, target: Target, paging: Paging,
+                  lowered: Lowered | None = None) -> Program:
     """Weights and parameters as pages; see `gen.draft.draft`."""
-    found = draft(graph, target.config, share)
+    found = draft(graph, target.config, paging, lowered)
     require_fit(graph, found, target)
     return build(graph, found, target)
 

@@ -37,18 +37,22 @@ class Draft:
         return self.program_lines + self.plan.home_lines + self.placed.lines
 
 
-def draft(graph: Graph, config: CoreConfig, share: int = 0) -> Draft:
+def draft(graph: Graph, config: CoreConfig, paging: Paging | None = None,
+          lowered: Lowered | None = None) -> Draft:
     """Lay a network out; the activation memory may be too small for it.
 
     Parameters
     ----------
-    share : int
-        0: everything is in the core's memories from the start; otherwise weights and parameters
-        come as pages, each of at most 1/share of the weight banks.
+    paging : Paging or None
+        How weights and parameters come as pages; None: everything is in the core's memories from
+        the start. Its ``lines`` are found here.
+    lowered : Lowered or None
+        Of an earlier draft of the same.
     """
-    require_supported(graph, config)
-    lowered = lower(graph, config)
-    paging = Paging(share=share, lines=config.act_lines) if share else None
+    if lowered is None:
+        require_supported(graph, config)
+        lowered = lower(graph, config)
+    paging = paging and replace(paging, lines=config.act_lines)
     plan = make_plan(lowered.layers, config, paging)
     skews = find_skews(lowered.layers, plan, config)
     placed = place(find_buffers(lowered, graph.input, config, skews))
@@ -64,6 +68,8 @@ def _rotating(lowered, placed, config, paging, plan):
         lines = max(0, config.act_lines - placed.lines - program_lines(config, plan))
         if lines >= paging.lines:
             return plan
+        if not lines:
+            return replace(plan, home_lines=1)     # which `require_fit` refuses
         paging = replace(paging, lines=lines)
         plan = make_plan(lowered.layers, config, paging)
 

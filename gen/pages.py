@@ -1,10 +1,11 @@
 """Which weights, parameters and tables stay in their memories, and how the others get there.
 
 What does not fit rotates: LOAD copies it from the activation memory, or it comes as pages from the
-backing store while the core computes.
+backing store while the core computes. Part of a memory may keep what is used first.
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from gen.lower.steps import Layer, Step, choose_split
 from gen.ring import Ring, Tenant
@@ -68,7 +69,12 @@ class Paging:
     Parameters
     ----------
     share : int
-        A page of weights takes at most this fraction of the banks, 1/share, if it can be cut so.
+        A page of weights takes at most 1/share of the banks that rotate, if it can be cut so.
+    kept : Fraction
+        Of weight banks and parameters that are too small, where the host writes them: what never
+        rotates.
+    tables : bool
+        Whether tables come as pages too, where the host writes them; else they have homes.
     lines : int
         Lines of the activation memory for homes that rotate, where pages go there.
     run : int
@@ -76,7 +82,9 @@ class Paging:
     """
 
     share: int
-    lines: int
+    kept: Fraction = Fraction(0)
+    tables: bool = False
+    lines: int = 0
     run: int = 8
 
 
@@ -131,6 +139,11 @@ class _Planner:
             Space.TABLE: cached or len(tables) > 1}
         self.unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: group_bytes(config),
                      Space.TABLE: 1024, Space.ACT: config.V}
+        sizes = {Space.WEIGHT: config.weight_rows, Space.PARAM: config.param_groups}
+        kept = paging.kept if paging and config.host_stores else 0
+        self.kept = dict.fromkeys(self.unit, 0) | {
+            space: int(kept * size) for space, size in sizes.items() if self.paged[space]}
+        self.room = {space: size - self.kept[space] for space, size in sizes.items()}
         self.images = {space: bytearray() for space in Space}
         self.places: dict[tuple[Space, bytes], int] = {}
         self.written: dict[int, int] = {}
@@ -147,9 +160,11 @@ class _Planner:
             return {}
         if not config.host_stores:
             return {Space.ACT: Ring(self.paging.lines)}
-        sizes = {Space.WEIGHT: config.weight_rows}
-        if config.P == 1:
-            sizes[Space.PARAM] = config.param_groups
+        sizes = dict(self.room)
+        if config.P > 1:
+            sizes.pop(Space.PARAM)
+        if self.paging.tables:
+            sizes[Space.TABLE] = 1
         return {space: Ring(size) for space, size in sizes.items() if self.paged[space]}
 
     def run(self):
@@ -163,10 +178,8 @@ class _Planner:
                     sections={space: bytes(image) for space, image in self.images.items() if image})
 
     def _step(self, index, layer, step):
-        if step.table is not None:
-            self._hold(index, Space.TABLE, step.table.astype("<i4").tobytes())
         size = self._page_groups(layer, step)
-        whole = len(step.params) + _extra(step) <= self.config.param_groups
+        whole = len(step.params) + _extra(step) <= self.room[Space.PARAM]
         for start in range(0, step.groups, size):
             count = min(size, step.groups - start)
             fields = step.fields | {"op": step.op, "groups": count}
@@ -179,6 +192,8 @@ class _Planner:
                 fields["w_base"] = self._hold(index, Space.WEIGHT, rows.tobytes())
             whole_step = Space.PARAM not in self.rings and (whole or not self.paged[Space.PARAM])
             fields |= self._params(index, step, start, count, whole_step)
+            if step.table is not None:      # last: its page waits for the table before
+                self._hold(index, Space.TABLE, step.table.astype("<i4").tobytes())
             line = start // self.config.groups_per_line
             shift = 0 if step.op == Opcode.CONV else line * self.config.V   # its own channels
             part = replace(step, out_offset=step.out_offset + line,
@@ -217,12 +232,14 @@ class _Planner:
 
     def _hold(self, index, space, block):
         """Address at which a memory holds a block from now on."""
-        if not self.paged[space]:
+        kept = self.kept[space]
+        stays = len(self.images[space]) + len(block) <= kept * self.unit[space]
+        if not self.paged[space] or stays or (space, block) in self.places:
             return self._place(space, block)
         if space in self.rings:
             tenant = self._fetch(space, block)
             self.touched.append((self.rings[space], tenant))
-            return tenant.begin
+            return kept + tenant.begin
         if self.loaded.get(space) != block:
             self.loaded[space] = block
             ring, tenants = self.rings.get(Space.ACT), []
@@ -231,10 +248,10 @@ class _Planner:
             else:
                 tenants = [(ring, self._fetch(Space.ACT, block))]
                 home = tenants[0][1].begin
-            fields = {"op": Opcode.LOAD, "groups": len(block) // self.config.V, "out_base": 0,
+            fields = {"op": Opcode.LOAD, "groups": len(block) // self.config.V, "out_base": kept,
                       "zero_point": space}
             self._append(Command(layer=index, step=None, fields=fields, home=home), tenants)
-        return 0
+        return kept
 
     def _place(self, space, block):
         """Address at which a memory always holds a block."""
@@ -260,8 +277,8 @@ class _Planner:
                 for first in range(begin, end, most):
                     last = min(end, first + most)
                     data = block[(first - tenant.begin) * unit:(last - tenant.begin) * unit]
-                    self.pages += cut(self.config, space, first * unit, after, data,
-                                      self.paging.run)
+                    self.pages += cut(self.config, space, (self.kept[space] + first) * unit,
+                                      after, data, self.paging.run)
         return tenant
 
     def _load_written(self, index, step, start, count):
@@ -271,7 +288,7 @@ class _Planner:
         if space in self.rings:
             ring = self.rings[space]
             tenants = [(ring, ring.take(None, rows)[0])]
-            base = tenants[0][1].begin
+            base = self.kept[space] + tenants[0][1].begin
             self.touched += tenants
         elif self.paged[space]:
             self.loaded.pop(space, None)
@@ -289,20 +306,19 @@ class _Planner:
         """Column groups of a step that the memories hold together."""
         config, most = self.config, step.groups
         if self.paged[Space.WEIGHT] and step.weights.size:
-            rows = 1 if step.hold else step.group_rows
-            fit = step.groups if step.hold and rows <= config.weight_rows \
-                else config.weight_rows // rows
-            self._require(layer, "weight_rows", fit, config.weight_rows, rows, step.groups)
+            rows, there = 1 if step.hold else step.group_rows, self.room[Space.WEIGHT]
+            fit = step.groups if step.hold and rows <= there else there // rows
+            self._require(layer, "weight_rows", fit, there, rows, step.groups)
             most = min(most, fit)
             if Space.WEIGHT in self.rings and not step.hold:
                 least = min(self.config.groups_per_line, step.groups)
                 most = min(most, max(least, fit // self.paging.share))
         if self.paged[Space.PARAM]:
-            room = config.param_groups - _extra(step)
+            there = self.room[Space.PARAM]
+            room = there - _extra(step)
             fit = min(step.groups, room) if not step.uniform else step.groups * (room > 0)
             if len(step.params) > 0:
-                self._require(layer, "param_groups", fit, config.param_groups, 1 + _extra(step),
-                              step.groups)
+                self._require(layer, "param_groups", fit, there, 1 + _extra(step), step.groups)
                 most = min(most, fit)
         if most >= step.groups:
             return step.groups

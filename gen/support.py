@@ -1,12 +1,12 @@
 """Which operators run where: on the core, on the host, or not at all and what to do about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gen.lower.arith import POOL_WEIGHT, pool_ratio, quantize_ratio
-from gen.lower.channels import require_sums
+from gen.lower.channels import channel_params, operand_offset, require_sums
 from gen.lower.mean import mean_ratio
 from gen.lower.mul import by_channel, mul_ratio
-from gen.lower.network import CORE, FREE, WEIGHTED, split_host
+from gen.lower.network import CORE, FREE, WEIGHTED, is_dense, split_host
 from gen.lower.pool import spans
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig, align_up
@@ -93,6 +93,8 @@ def _check_op(graph, op, config):
     if op.kind in WEIGHTED:
         _check_ratios(graph, op)
     CHECKS.get(op.kind, _check_copy)(graph, op, config)
+    if op.kind in WEIGHTED:
+        _check_sums(graph, op, config)
 
 
 def _rule(op: Op, what: str, rule: str, holds: bool, value, remedy: str):
@@ -111,6 +113,17 @@ def _check_ratios(graph, op):
     x, weights, y = (graph.tensors[i] for i in (*op.inputs[:2], *op.outputs))
     worst = max(x.scale[0] * scale / y.scale[0] for scale in weights.scale)
     _rule(op, "scale ratio", "below 2", quantize_ratio(worst)[1] <= 1, worst, QUANTIZE)
+
+
+def _check_sums(graph, op, config):
+    """The accumulators hold every sum of products, a left shift all of its bits."""
+    weights = graph.tensors[op.inputs[1]].data
+    depthwise = op.kind == "DEPTHWISE_CONV_2D"
+    kernel = weights.reshape(-1, weights.shape[-1]).T if depthwise \
+        else weights.reshape(len(weights), -1)
+    point = graph.tensors[op.inputs[0]].zero_point
+    offset = operand_offset(point, config, channel=not is_dense(graph, op))
+    channel_params(graph, op, kernel, offset, config)
 
 
 def _check_conv(graph, op, config):
@@ -162,12 +175,9 @@ def _check_mean(graph, op, config):
 
 
 def _check_concatenation(graph, op, config):
-    """Every operand but the last fills whole lines."""
-    for tensor in op.inputs[:-1]:
-        count = graph.tensors[tensor].shape[-1]
-        _rule(op, "channels of operands but the last", f"a multiple of {config.V}",
-              count % config.V == 0, count, "choose such channels, or put this operand last")
-    _check_copy(graph, op, config)
+    """Every operand is copied."""
+    for tensor in op.inputs:
+        _check_copy(graph, replace(op, inputs=(tensor,)), config)
 
 
 def _check_mul(graph, op, config):
@@ -209,17 +219,19 @@ def _check_window(graph, op, kernel, config):
     pads = (op.padding[0][0], op.padding[1][0])
     _rule(op, "padding", f"at most {MOST_PAD}", max(pads) <= MOST_PAD, pads,
           "pad less")
+    most, wider = (1 << config.column_bits) - 1, "raise column_bits"
     for tensor in (x, y):
         _, width, channels = pixel_shape(tensor.shape)
         row = width * align_up(channels, config.V)
-        _rule(op, "row of pixels", f"at most {MOST_ROW_BYTES} bytes", row <= MOST_ROW_BYTES, row,
-              "make the image narrower or take fewer channels")
+        _rule(op, "row of pixels", f"at most {most} bytes", row <= most, row,
+              wider if row <= MOST_ROW_BYTES else "make the image narrower or take fewer channels")
         _check_sides(op, tensor, config)
     reach = max(kernel[1], op.stride[1]) * align_up(x.shape[-1], config.V)
-    _rule(op, "window", f"at most {MOST_ROW_BYTES} bytes wide", reach <= MOST_ROW_BYTES, reach,
-          "use a smaller kernel or stride")
+    _rule(op, "window", f"at most {most} bytes wide", reach <= most, reach,
+          wider if reach <= MOST_ROW_BYTES else "use a smaller kernel or stride")
     left = pads[1] * align_up(x.shape[-1], config.V)
-    _rule(op, "left padding", "at most 32768 bytes", left <= 32768, left, "pad less")
+    _rule(op, "left padding", f"at most {most // 2 + 1} bytes", left <= most // 2 + 1, left,
+          wider if left <= MOST_ROW_BYTES // 2 + 1 else "pad less")
 
 
 CHECKS = {"CONV_2D": _check_conv, "DEPTHWISE_CONV_2D": _check_conv, "FULLY_CONNECTED": _check_dense,

@@ -1,11 +1,13 @@
 """Operators without weights or windows in the generated Verilog: every byte is the golden one."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from gen.compile import compile_model
+from gen.compile import compile_model, paged_program
+from gen.pages import Paging
 from gen.targets import PRESETS
 from hw.config import CoreConfig
 from models.tflite_reader import parse
@@ -51,6 +53,15 @@ def concatenations() -> Net:
     return net.concatenation(start, other).conv(7, (3, 3))
 
 
+def shared_lines() -> Net:
+    """CONCATENATION of channels that fill no lines, from every kind of producer."""
+    net = Net((1, 5, 3, 5), 0.05, 3, seed=6)
+    start = net.here
+    wide = net.conv(21, (3, 3), scale=0.05, zero_point=3).here
+    net.max_pool((2, 2), stride=(1, 1), padding="SAME")
+    return net.concatenation(start, wide, start).conv(7, (3, 3))
+
+
 def gates() -> Net:
     """Squeeze and excite, with every kind of zero points, and a constant factor."""
     net = Net((1, 5, 4, 3), seed=5)
@@ -65,7 +76,7 @@ def gates() -> Net:
     return net.mul(net.tensor((20,), 0.02, -128, data=data), activation="RELU6")
 
 
-NETS = (tables, means, pads, concatenations, gates)
+NETS = (tables, means, pads, concatenations, shared_lines, gates)
 
 
 @pytest.fixture(scope="module", params=CORES)
@@ -80,3 +91,12 @@ def test_core_equals_golden(make, core):
     graph = parse(make().bytes())
     program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config))
     check_network(make.__name__, graph, program, binary)
+
+
+def test_core_equals_golden_with_tables_as_pages(core):
+    config, binary = core
+    graph = parse(tables().bytes())
+    paging = Paging(share=2, kept=Fraction(1, 2), tables=True)
+    program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config), paging)
+    assert program.stream
+    check_network("tables as pages", graph, program, binary)

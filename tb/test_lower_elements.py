@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gen.compile import compile_model
 from gen.fold import fold_channels
+from gen.lower import lower
 from gen.lower.arith import requantize
 from gen.lower.functions import FUNCTIONS, byte_table, difference_table
 from gen.lower.mean import mean_ratio
@@ -182,6 +183,56 @@ def test_lowering_equals_golden_for_concatenations():
     case()
 
 
+def test_lowering_equals_golden_for_concatenations_of_any_channels():
+    @settings(BUDGET, max_examples=120)
+    @given(configs(), SIZES, st.lists(st.tuples(st.integers(1, 40), st.sampled_from(
+           ["start", "again", "conv", "pool", "table"])), min_size=2, max_size=5), POINTS,
+           st.booleans(), SEEDS)
+    def case(config, size, operands, point, last, seed):
+        net = Net((1, *size, operands[0][0]), 0.05, point, seed=seed)
+        start, parts = net.here, []
+        for channels, producer in operands:
+            net.here = start
+            if producer == "again" and parts:
+                net.here = parts[-1]
+            elif producer != "start":
+                net.conv(channels, (1, 1), scale=0.05, zero_point=point)
+            if producer == "pool":
+                net.max_pool((2, 2), stride=(1, 1), padding="SAME")
+            elif producer == "table":            # what fills up its lines is not the zero point
+                net.table("RELU", 0.05, point)
+            parts.append(net.here)
+        net.here = parts[0]
+        net.concatenation(*parts[1:])
+        check(net if last else net.conv(3, (1, 1)), config, inputs=2)
+    case()
+
+
+@pytest.mark.parametrize("point", [-128, -1, 127])
+def test_concatenation_keeps_every_byte_in_shared_lines(point):
+    net = Net((1, 16, 16, 3), 0.05, point)
+    start = net.here
+    net.conv(5, (1, 1), scale=0.05, zero_point=point)
+    graph = parse(net.concatenation(start, net.here, start).bytes())
+    x = np.roll(np.stack([EVERY.reshape(16, 16)] * 3, -1)[None], 1, axis=3)
+    for target in PRESETS.values():
+        program = compile_model(graph, target)
+        assert np.array_equal(run_program(program, x)[graph.output], run(graph, x)[graph.output])
+
+
+def test_concatenation_copies_what_shares_no_line():
+    config = PRESETS["ecp5-85k"].config
+    net = Net((1, 4, 4, 24), 0.05, 3)
+    start = net.here
+    net.conv(40, (1, 1), scale=0.05, zero_point=3)
+    net.here, other = start, net.here
+    graph = parse(net.concatenation(other).bytes())
+    steps = lower(graph, config).layers[1].steps
+    assert [(step.op.name, step.out_offset, step.groups, step.residual is not None)
+            for step in steps] == [("MAX", 0, 1, False), ("CONV", 1, 1, False),
+                                   ("MAX", 2, 2, False), ("CONV", 1, 1, True)]
+
+
 def test_concatenation_of_vectors_and_of_reshapes():
     net = Net((1, 4, 4, 16), 0.05, 3, seed=1).conv(16, scale=0.05, zero_point=3)
     start = net.here
@@ -247,7 +298,7 @@ def test_product_is_exact_for_every_pair_of_bytes():
         other = net.tensor((1, 1, 1, 256), 0.02, -1 - point, data=EVERY.reshape(1, 1, 1, 256))
         graph = parse(net.mul(other, scale=0.3, zero_point=3).bytes())
         x = np.broadcast_to(EVERY.reshape(1, 4, 64, 1), (1, 4, 64, 256))
-        config = replace(target.config, act_lines=65536, memory="plain")
+        config = replace(target.config, act_lines=65536, column_bits=16, memory="plain")
         program = compile_model(graph, replace(target, config=config))
         assert np.array_equal(run_program(program, x)[graph.output], run(graph, x)[graph.output])
 

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 import systolith
 from gen.compile import compile_model, paged_program
-from gen.cycles import predict
+from gen.cycles import descriptors, predict
+from gen.pages import Paging
 from gen.report import markdown
 from gen.ring import Ring
 from gen.store import Store, page_sizes
 from gen.targets import PRESETS, FitError, resolve
 from hw.config import CoreConfig
-from hw.layout import Space
+from hw.layout import Opcode, Space
 from models.graph import Graph, ModelError
 from models.tflite_reader import load, parse
+from models.zoo import random_inputs
 from sim.golden import run
 from tb.program_model import run_program
 from tb.tflite_builder import Net
@@ -60,8 +62,9 @@ def test_networks_equal_golden_whenever_their_pages_come():
     @BUDGET
     @given(configs(), st.tuples(*[st.integers(2, 6)] * 2), st.integers(1, 9),
            st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 3),
-           st.integers(1, 6), SEEDS)
-    def case(config, size, depth, channels, kernel, share, seed):
+           st.integers(1, 6), st.sampled_from([0, Fraction(1, 4), Fraction(7, 8)]), st.booleans(),
+           SEEDS)
+    def case(config, size, depth, channels, kernel, share, kept, tables, seed):
         net = Net((1, *size, depth), seed=seed)
         for count in channels:
             net.conv(count, (kernel, 1))
@@ -73,7 +76,8 @@ def test_networks_equal_golden_whenever_their_pages_come():
         net.reshape().fully_connected(7)
         graph = half_zero(parse(net.bytes()))
         try:
-            program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config), share)
+            program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config),
+                                    Paging(share=share, kept=Fraction(kept), tables=tables))
         except ModelError:
             assume(False)
         x = np.random.default_rng(seed).integers(-128, 128, graph.tensors[graph.input].shape,
@@ -127,6 +131,36 @@ def test_pages_wait_for_descriptors_that_precede_their_wait():
     assert Space.STORE in {section.space for section in program.sections}
 
 
+def test_tables_are_pages_where_their_homes_do_not_fit():
+    target = resolve("ecp5-25k", ["act_lines=2048"])
+    for additions, loads in ((16, 16), (30, 0)):
+        net = Net((1, 4, 4, 16), seed=1)
+        for _ in range(additions):
+            start = net.here
+            net.conv(16, (3, 3)).add(start)
+        graph = parse(net.bytes())
+        program = compile_model(graph, target)
+        assert program.stream
+        assert sum(d["op"] == Opcode.LOAD for d in descriptors(program)) == loads
+        x = random_inputs(graph.tensors[graph.input].shape[1:], 1)
+        golden = run(graph, x)
+        for tensor, values in run_program(program, x).items():
+            assert np.array_equal(values, golden[tensor])
+
+
+@pytest.mark.parametrize("name", ["ecp5-25k", "ecp5-85k"])
+def test_what_is_used_first_stays_and_shortens_the_stream(name):
+    target = PRESETS[name]
+    banks = target.config.weight_rows * target.config.row_bytes
+    side = int((banks / 3) ** 0.5) // 16 * 16
+    net = Net((1, 1, 1, side), seed=1)
+    for _ in range(14):
+        net.conv(side, (1, 1))
+    program = compile_model(parse(net.bytes()), target)
+    assert program.memory["weights"]["used"] >= banks // 2
+    assert len(program.stream) < 14 * (side * side + 1000) - banks // 2
+
+
 def test_a_slower_store_costs_what_the_model_says_and_never_less():
     graph = parse(Net((1, 1, 64), seed=3).fully_connected(512).fully_connected(64).bytes())
     target = resolve("ecp5-25k", ["weight_rows=512", "param_groups=16"])
@@ -147,6 +181,12 @@ def test_core_without_a_store_refuses_what_does_not_fit():
     assert compile_model(graph, target).stream
     with pytest.raises(FitError, match="must hold .* bytes"):
         compile_model(graph, resolve("ecp5-25k", ["act_lines=1024", "pages=0"]))
+
+
+def test_activations_that_leave_no_room_for_pages_are_the_reason():
+    graph = parse(Net((1, 101, 40, 1), seed=3).conv(45).conv(45).bytes())
+    with pytest.raises(FitError, match=r"does not fit up5k: .* \(activations 387840, desc"):
+        compile_model(graph, PRESETS["up5k"])
 
 
 @pytest.mark.parametrize("option, value", [

@@ -10,6 +10,7 @@ import pytest
 from gen.compile import compile_model, paged_program
 from gen.cycles import STORE
 from gen.image import Program
+from gen.pages import Paging
 from gen.store import Store
 from gen.targets import PRESETS
 from hw.config import MEMORIES, MULTIPLIERS, CoreConfig
@@ -76,7 +77,9 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig,
         net = RandomNet(rng, seed + 1_000_000 * attempt, config.patch_lines * config.V)
         graph = parse(net.net.bytes())
         try:
-            program = (paged_program(graph, target, rng.randint(1, 4)) if paged else
+            paging = Paging(share=rng.randint(1, 4), kept=Fraction(rng.randint(0, 3), 4),
+                            tables=rng.random() < 0.5)
+            program = (paged_program(graph, target, paging) if paged else
                        compile_model(graph, target))
         except ModelError:
             continue  # too large for these memories, or drawn weights near zero

@@ -136,4 +136,4 @@ def test_fit_of_the_autoencoder_takes_160_blocks_of_weights(mlperf):
 def test_autoencoder_without_fit_does_not_fit(mlperf):
     graph = load(mlperf / "ad_autoencoder.tflite")
     with pytest.raises(FitError, match="weights need 265216 bytes of the 131072"):
-        compile_model(graph, PRESETS["ecp5-85k"])
+        compile_model(graph, resolve("ecp5-85k", ["pages=0"]))

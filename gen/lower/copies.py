@@ -1,6 +1,5 @@
 """Bytes that only move or are looked up: MAX with a window of one pixel."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from gen.lower.functions import byte_table, difference_table
@@ -25,25 +24,6 @@ def lower_pad(_graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     step = copy(op, seen, size, config, source, output, fill=op.fill, y_start=-top,
                 x_start=-left * seen.pixel_bytes)
     return (replace(step, in_offset=-top * seen.row_bytes),)
-
-
-def lower_concatenation(op: Op, parts: Sequence[Storage], whole: Storage, config: CoreConfig,
-                        sources: Sequence[int], output: int) -> tuple[Step, ...]:
-    """The steps of CONCATENATION of channels: each part goes to its lines of the output's pixels.
-
-    Parameters
-    ----------
-    parts, sources : sequence of Storage, of int
-        Operands and their root tensors; all but the last fill whole lines.
-    """
-    steps, line = [], 0
-    pitch = whole.pixel_bytes // config.V
-    for part, source in zip(parts, sources, strict=True):
-        step = copy(op, part, (whole.height, whole.width), config, source, output,
-                    out_pitch=pitch, out_row=whole.width * pitch)
-        steps.append(replace(step, out_offset=line))
-        line += part.pixel_bytes // config.V
-    return tuple(steps)
 
 
 def copy(op: Op, seen: Storage, size: tuple[int, int], config: CoreConfig, source: int,

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
+from gen.lower.concatenation import lower_concatenation
 from gen.lower.conv import aligned, lower_conv, window
-from gen.lower.copies import lower_concatenation, lower_pad, lower_table
+from gen.lower.copies import lower_pad, lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.functions import FUNCTIONS
 from gen.lower.mean import lower_mean
@@ -155,7 +156,7 @@ def _layer(graph, op, conv, roots, storages, config):
     elif op.kind == "CONCATENATION":
         inputs = tuple(roots[tensor] for tensor in op.inputs)
         parts = [_lines(graph, op, tensor, roots, storages, config) for tensor in op.inputs]
-        steps = lower_concatenation(op, parts, storages[output], config, inputs, output)
+        steps = lower_concatenation(graph, op, parts, storages[output], config, inputs, output)
     elif op.kind == "MUL":
         seen = _lines(graph, op, op.inputs[0], roots, storages, config)
         inputs = tuple(roots[tensor] for tensor in op.inputs if tensor in roots)
