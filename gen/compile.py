@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from gen.cycles import STORE, predict
+from gen.cycles import STORE, least_cycles, predict
 from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
@@ -11,6 +11,7 @@ from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower.steps import Storage
 from gen.pages import Command, groups_needed, rows_needed, stream
 from gen.store import Store
+from gen.stripes import striped_draft
 from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
 from hw.layout import DESCRIPTOR_WORDS, MAGIC, Opcode, Space, encode
@@ -52,7 +53,29 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
 
 
 def best_program(graph: Graph, target: Target, store: Store) -> Program:
-    """Everything in the core's memories if it fits; else with pages, as few cycles as may be.
+    """Everything in the core's memories if it fits; else with pages; else in stripes.
+
+    Of several ways that fit, the one of the fewest cycles.
+
+    Raises
+    ------
+    FitError
+        It does not fit in any way.
+    """
+    try:
+        return whole_program(graph, target, store)
+    except FitError:
+        fitting = []
+        for share in (0, *SHARES) if target.config.pages else (0,):
+            with suppress(FitError):
+                fitting.append(build(graph, striped_draft(graph, target, share), target))
+        if not fitting:
+            raise
+    return _fastest(fitting, store)
+
+
+def whole_program(graph: Graph, target: Target, store: Store) -> Program:
+    """Whole maps, with pages if need be.
 
     Raises
     ------
@@ -71,7 +94,11 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
     for share in SHARES[1:]:               # smaller pages take more descriptors
         with suppress(FitError):
             fitting.append(paged_program(graph, target, share))
-    return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
+    return _fastest(fitting, store)
+
+
+def _fastest(programs, store):
+    return min(programs, key=lambda program: sum(x.total for x in predict(program, store)))
 
 
 def paged_program(graph: Graph, target: Target, share: int) -> Program:
@@ -159,26 +186,11 @@ def _layers(graph, found, places, config):
             first=mine[0], count=len(mine),
             weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
             param_bytes=sum(map(len, blocks)),
-            rows=sum(_rows(found.plan.commands[n], config) for n in mine),
-            over_input=layer.output in found.placed.overlapped))
+            rows=sum(least_cycles(config, found.plan.commands[n].fields) for n in mine),
+            over_input=layer.output in found.placed.overlapped, stripes=layer.stripes,
+            macs_again=layer.macs_again,
+            whole_cycles=found.whole_cycles if layer.stripes > 1 else 0))
     return tuple(layers)
-
-
-def _rows(command, config):
-    """Cycles that the lanes of the busiest cluster cannot do without."""
-    fields = command.fields
-    if fields["op"] in (Opcode.LOAD, Opcode.WAIT):
-        return fields["groups"] * (fields["op"] == Opcode.LOAD)
-    pixels, groups = fields["out_w"] * fields["out_h"], fields["groups"]
-    if fields.get("split"):
-        groups = -(-groups // config.P)
-    else:
-        pixels = -(-pixels // config.P)
-    lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
-    rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
-    if fields.get("strip"):       # but for the first window of a row
-        rows = fields["kernel_h"] * fields["strip"]
-    return pixels * groups * rows
 
 
 def _memory(found, config):

@@ -24,12 +24,15 @@ class Draft:
     placed : Placed
     program_lines : int
         Lines of the header and descriptors.
+    whole_cycles : int
+        What the layer in stripes would take with whole maps, without waiting for pages.
     """
 
     lowered: Lowered
     plan: Plan
     placed: Placed
     program_lines: int
+    whole_cycles: int = 0
 
     @property
     def lines(self) -> int:
@@ -47,30 +50,35 @@ def draft(graph: Graph, config: CoreConfig, share: int = 0) -> Draft:
         come as pages, each of at most 1/share of the weight banks.
     """
     require_supported(graph, config)
-    lowered = lower(graph, config)
+    return lay_out(lower(graph, config), graph.input, config, share)
+
+
+def lay_out(lowered: Lowered, graph_input: int, config: CoreConfig, share: int = 0) -> Draft:
+    """Lay a lowered network out; ``share`` as in `draft`."""
     paging = Paging(share=share, lines=config.act_lines) if share else None
     plan = make_plan(lowered.layers, config, paging)
     skews = find_skews(lowered.layers, plan, config)
-    placed = place(find_buffers(lowered, graph.input, config, skews))
+    placed = place(find_buffers(lowered, graph_input, config, skews))
     if paging and not config.host_stores:
         plan = _rotating(lowered, placed, config, paging, plan)
     return Draft(lowered=lowered, plan=plan, placed=placed,
-                 program_lines=program_lines(config, plan))
+                 program_lines=program_lines(config, len(plan.commands)))
 
 
 def _rotating(lowered, placed, config, paging, plan):
     """The plan whose homes, through which pages rotate, take the lines that nothing else takes."""
     while True:
-        lines = max(0, config.act_lines - placed.lines - program_lines(config, plan))
+        lines = max(0, config.act_lines - placed.lines
+                    - program_lines(config, len(plan.commands)))
         if lines >= paging.lines:
             return plan
         paging = replace(paging, lines=lines)
         plan = make_plan(lowered.layers, config, paging)
 
 
-def program_lines(config: CoreConfig, plan: Plan) -> int:
+def program_lines(config: CoreConfig, commands: int) -> int:
     """Lines of the header and of descriptors with END."""
-    return (align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)) // config.V
+    return (align_up(16, config.V) + (commands + 1) * slot_bytes(config)) // config.V
 
 
 def require_fit(graph: Graph, found: Draft, target: Target):
