@@ -55,7 +55,7 @@ def draft(graph: Graph, config: CoreConfig, share: int = 0) -> Draft:
 
 def lay_out(lowered: Lowered, graph_input: int, config: CoreConfig, share: int = 0) -> Draft:
     """Lay a lowered network out; ``share`` as in `draft`."""
-    paging = Paging(share=share, lines=config.act_lines) if share else None
+    paging = first_paging(config, share)
     plan = make_plan(lowered.layers, config, paging)
     skews = find_skews(lowered.layers, plan, config)
     placed = place(find_buffers(lowered, graph_input, config, skews))
@@ -63,6 +63,11 @@ def lay_out(lowered: Lowered, graph_input: int, config: CoreConfig, share: int =
         plan = _rotating(lowered, placed, config, paging, plan)
     return Draft(lowered=lowered, plan=plan, placed=placed,
                  program_lines=program_lines(config, len(plan.commands)))
+
+
+def first_paging(config: CoreConfig, share: int) -> Paging | None:
+    """How pages come before anyone knows how many lines are left for them; ``share`` as above."""
+    return Paging(share=share, lines=config.act_lines) if share else None
 
 
 def _rotating(lowered, placed, config, paging, plan):

@@ -1,60 +1,27 @@
-"""Maps that do not fit: a chain of layers, computed in stripes of its last output's rows.
+"""Maps that do not fit: which chain of layers to compute in stripes, and in how many.
 
-For each stripe every layer of the chain computes the rows that the next one needs; those at the
-border of two stripes, the halo, are computed twice. The chain's input and output are whole in
-memory, the rows between its layers lie in turns at both ends of one scratch tensor. Rows outside
-a map stay padding: a stripe's buffer holds every row of the map that its windows see.
-
-Source: Lin, Chen, Cai, Gan, Han, "MCUNetV2: Memory-Efficient Patch-based Inference for Tiny Deep
-Learning", NeurIPS 2021.
+`gen.lower.stripes` says what a chain is and how it becomes one layer.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from contextlib import suppress
+from dataclasses import replace
 
 from gen.allocate import Buffer, demand, find_buffers
 from gen.cycles import descriptor_cycles, least_cycles
-from gen.draft import Draft, lay_out, program_lines
+from gen.draft import Draft, first_paging, lay_out, program_lines
 from gen.lower import lower
-from gen.lower.steps import Layer, Lowered, Step, Storage, choose_split, choose_turns
-from gen.overlap import WALKS, find_skews
+from gen.lower.steps import Lowered
+from gen.lower.stripes import Chain, cut, scratch_lines, stripe, walks_rows
+from gen.overlap import find_skews
+from gen.pages import make_plan
 from gen.targets import FitError, Target
 from hw.config import CoreConfig
 from hw.layout import DESCRIPTOR, Opcode
 from models.graph import Graph
 
-TRIES = 20             # chains laid out before giving up
-STEP_CYCLES = 100      # about what a descriptor costs besides its passes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chain:
-    """Layers ``first .. last`` of a network, to be computed in stripes.
-
-    Parameters
-    ----------
-    layers : range
-    rows : tuple of tuple of range
-        Of each stripe: the rows of the chain's input that it reads, then those that each layer
-        computes.
-    """
-
-    layers: range
-    rows: tuple[tuple[range, ...], ...]
-
-    def most(self, number: int) -> int:
-        """Rows of the largest stripe of a layer's input, by its place in the chain."""
-        return max(len(rows[number]) for rows in self.rows)
-
-    def computed(self, number: int) -> int:
-        """Rows that a layer computes in all."""
-        return sum(len(rows[number + 1]) for rows in self.rows)
-
-    def again(self, number: int) -> int:
-        """Rows that a layer computes besides the first time."""
-        return self.computed(number) - len({row for rows in self.rows for row in rows[number + 1]})
+STEP_CYCLES = 100   # about what a descriptor costs besides its passes
 
 
 def striped_draft(graph: Graph, target: Target, share: int = 0) -> Draft:
@@ -66,19 +33,29 @@ def striped_draft(graph: Graph, target: Target, share: int = 0) -> Draft:
         None was found.
     """
     config, lowered = target.config, lower(graph, target.config)
-    whole = lay_out(lowered, graph.input, config, share)
-    skews = find_skews(lowered.layers, whole.plan, config)
+    plan = make_plan(lowered.layers, config, first_paging(config, share))
+    skews = find_skews(lowered.layers, plan, config)
     buffers = find_buffers(lowered, graph.input, config, skews)
-    homes = 0 if share else whole.plan.home_lines
-    able = [chain for chain in chains(lowered, config)
-            if homes + least_lines(lowered, chain, buffers, config) <= config.act_lines]
-    able.sort(key=lambda chain: cost(lowered, chain, config))
-    for chain in able[:TRIES]:
-        found = lay_out(stripe(lowered, chain, config), graph.input, config, share)
-        if found.lines <= config.act_lines:
-            return replace(found, whole_cycles=_whole_cycles(whole, chain, config))
+    most = config.act_lines - _least_homes(plan, share)
+    able = [(cost(lowered, chain, config), least, number, chain)
+            for number, chain in enumerate(chains(lowered, config))
+            if (least := least_lines(lowered, chain, buffers, config)) <= most]
+    for _, least, _, chain in sorted(able):
+        if least > most:
+            continue
+        with suppress(FitError):
+            found = lay_out(stripe(lowered, chain, config), graph.input, config, share)
+            if found.lines <= config.act_lines:
+                return replace(found, whole_cycles=_whole_cycles(plan, chain, config))
+        most = least - 1      # what needs more would hardly fit either
     raise FitError(f"{graph.name} must fit {target.name} in stripes of rows, not exceed it; use a "
                    f"larger target")
+
+
+def _least_homes(plan, share):
+    """Lines without which constants have no home: those of all, or of one that rotates."""
+    homes = [command.fields["groups"] for command in plan.commands if command.home is not None]
+    return max(homes, default=0) if share else plan.home_lines
 
 
 def chains(lowered: Lowered, config: CoreConfig) -> Iterator[Chain]:
@@ -105,149 +82,6 @@ def _longest(lowered, config):
             yield range(first, last + 1)
             if readers[layer.output] == 1:
                 before = layer.output
-
-
-def walks_rows(layer: Layer, storages: dict[int, Storage], config: CoreConfig) -> bool:
-    """Whether a layer's steps each compute rows of its output from rows of its only input."""
-    if len(layer.inputs) != 1 or layer.scratch is not None or layer.in_place is not None:
-        return False
-    source, output = storages[layer.inputs[0]], storages[layer.output]
-    for step in layer.steps:
-        f = step.fields
-        if step.op not in WALKS or step.residual is not None or not f["stride_h"] \
-                or f["row_bytes"] != source.row_bytes \
-                or _origin(step, storages) + f["in_h"] != source.height \
-                or f.get("out_row", 0) * config.V != output.row_bytes:
-            return False
-    return True
-
-
-def cut(lowered: Lowered, layers: range, count: int, config: CoreConfig) -> Chain:
-    """A chain in stripes whose last rows are as many or one more."""
-    found, storages = [], lowered.storages
-    height = storages[lowered.layers[layers[-1]].output].height
-    for begin, end in pairwise(height * n // count for n in range(count + 1)):
-        rows = [range(begin, end)]
-        for index in reversed(layers):
-            rows.insert(0, needed(lowered.layers[index], rows[0], storages, config))
-        found.append(tuple(rows))
-    return Chain(layers=layers, rows=tuple(found))
-
-
-def needed(layer: Layer, rows: range, storages: dict[int, Storage], config: CoreConfig) -> range:
-    """Rows of a layer's input that some rows of its output see; at least one."""
-    begin, end, height = [], [], storages[layer.inputs[0]].height
-    for step in layer.steps:
-        mine = _mine(step, rows, storages, config)
-        if mine:
-            first = _window(step, mine.start, storages, config)
-            last = _window(step, mine.stop - 1, storages, config)
-            begin.append(min(max(first, 0), height - 1))
-            end.append(max(begin[-1] + 1, min(last + step.fields["kernel_h"], height)))
-    return range(min(begin), max(end))
-
-
-def _top(step, storages, config):
-    """Row of the output with which a step begins."""
-    return step.out_offset * config.V // storages[step.output].row_bytes
-
-
-def _mine(step, rows, storages, config):
-    """Those of some rows of the output that a step computes."""
-    top = _top(step, storages, config)
-    return range(max(rows.start, top), min(rows.stop, top + step.fields["out_h"]))
-
-
-def _origin(step, storages):
-    """Row of the input that the step's fields call 0."""
-    return (step.in_offset // storages[step.source].row_bytes
-            - step.fields.get("y_start", 0))
-
-
-def _window(step, row, storages, config):
-    """Row of the input with which the windows of a row of the output begin."""
-    return (step.in_offset // storages[step.source].row_bytes
-            + (row - _top(step, storages, config)) * step.fields["stride_h"])
-
-
-def stripe(lowered: Lowered, chain: Chain, config: CoreConfig) -> Lowered:
-    """The network with a chain as one layer, stripe by stripe."""
-    storages = lowered.storages
-    layers = [lowered.layers[index] for index in chain.layers]
-    lines, scratch = scratch_lines(lowered, chain, config), min(0, *storages) - 1
-    steps = []
-    for rows in chain.rows:
-        for number, layer in enumerate(layers):
-            first, last = number == 0, layer is layers[-1]
-            seen = range(storages[layer.inputs[0]].height) if first else rows[number]
-            begin = 0 if last else rows[number + 1].start
-            for step in layer.steps:
-                mine = _mine(step, rows[number + 1], storages, config)
-                if not mine:
-                    continue
-                part = _part(step, mine, seen, begin, storages, config)
-                if not first:
-                    line = _line(lowered, chain, number, lines, config)
-                    part = replace(part, source=scratch,
-                                   in_offset=part.in_offset + line * config.V)
-                if not last:
-                    line = _line(lowered, chain, number + 1, lines, config)
-                    part = replace(part, output=scratch, out_offset=part.out_offset + line)
-                steps.append(part)
-    again = sum(layer.macs * chain.again(number) // storages[layer.output].height
-                for number, layer in enumerate(layers))
-    merged = replace(
-        layers[-1], name="+".join(layer.name for layer in layers),
-        ops=tuple(op for layer in layers for op in layer.ops),
-        kind="+".join(layer.kind for layer in layers), inputs=layers[0].inputs,
-        macs=sum(layer.macs for layer in layers), steps=tuple(steps), scratch=scratch,
-        fused=tuple(tensor for layer in layers[:-1] for tensor in layer.tensors),
-        stripes=len(chain.rows), macs_again=again)
-    whole = Storage(height=1, width=lines, channels=config.V, pixel_bytes=config.V)
-    first, end = chain.layers.start, chain.layers.stop
-    return replace(lowered, storages=storages | {scratch: whole},
-                   layers=(*lowered.layers[:first], merged, *lowered.layers[end:]))
-
-
-def _part(step, mine, seen, begin, storages, config) -> Step:
-    """Some rows of a step.
-
-    Parameters
-    ----------
-    mine : range
-        Of the output.
-    seen : range
-        Rows of the input that lie in its buffer.
-    begin : int
-        Row of the output with which its buffer begins.
-    """
-    f, size = step.fields, storages[step.source].row_bytes
-    lines = storages[step.output].row_bytes // config.V
-    row = _window(step, mine.start, storages, config) - seen.start
-    skipped = min(max(row, 0), len(seen) - 1)       # y_start has few bits
-    split = (choose_turns(config, len(mine), step.groups) if f.get("strip") else
-             choose_split(config, f["out_w"], len(mine), step.groups))
-    fields = f | {"out_h": len(mine), "y_step": f["y_step"] if len(mine) > 1 else 0,
-                  "y_start": min(row - skipped, 1), "in_h": len(seen) - skipped, "split": split}
-    return replace(step, fields=fields, in_offset=row * size + step.in_offset % size,
-                   out_offset=(mine.start - begin) * lines + step.out_offset % lines)
-
-
-def scratch_lines(lowered: Lowered, chain: Chain, config: CoreConfig) -> int:
-    """Lines that hold a stripe of a layer's input and of its output, at opposite ends."""
-    lines = [_lines(lowered, chain, number, config) for number in range(1, len(chain.layers))]
-    return max(map(sum, pairwise([*lines, 0])))
-
-
-def _lines(lowered, chain, number, config):
-    """Lines of the stripes of a layer's input, by its place in the chain."""
-    tensor = lowered.layers[chain.layers[number]].inputs[0]
-    return chain.most(number) * lowered.storages[tensor].row_bytes // config.V
-
-
-def _line(lowered, chain, number, lines, config):
-    """First line of these in the scratch tensor."""
-    return 0 if number % 2 else lines - _lines(lowered, chain, number, config)
 
 
 def least_lines(lowered: Lowered, chain: Chain, buffers: Sequence[Buffer],
@@ -287,10 +121,10 @@ def cost(lowered: Lowered, chain: Chain, config: CoreConfig) -> float:
     return total
 
 
-def _whole_cycles(whole, chain, config):
-    """Predicted cycles of a chain's layers in a draft without stripes, but for pages."""
+def _whole_cycles(plan, chain, config):
+    """Predicted cycles of a chain's layers in a plan without stripes, but for pages."""
     total = 0
-    for command in whole.plan.commands:
+    for command in plan.commands:
         if command.layer in chain.layers and command.fields["op"] != Opcode.WAIT:
             start = command.step.in_offset if command.step is not None else 0
             fields = dict.fromkeys(DESCRIPTOR, 0) | command.fields | {"in_start": start}

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gen import stripes
 from gen.compile import build as assemble
 from gen.compile import compile_model
 from gen.cycles import predict
 from gen.draft import draft, lay_out
 from gen.image import Program, load, to_bytes
-from gen.lower import lower
+from gen.lower import lower, stripes
+from gen.lower.stripes import Chain, cut, scratch_lines, stripe, walks_rows
 from gen.report import markdown, summarize
-from gen.stripes import Chain, chains, cut, scratch_lines, stripe, striped_draft, walks_rows
+from gen.stripes import chains, striped_draft
 from gen.support import check as verdicts
 from gen.targets import PRESETS, FitError
 from hw.config import CoreConfig
@@ -106,7 +106,7 @@ def test_stripes_equal_golden_for_any_chain(name):
         graph = parse(chain_net(random, seed).bytes())
         assume(all(verdict.where == "core" for verdict in verdicts(graph, config)))
         chain = some_chain(random, graph, config)
-        share = random.randint(1, 3) if name == "constants are paged" else 0
+        share = random.randint(0, 3) if name.startswith("constants") else 0
         try:
             program = forced(graph, chain, config, share)
         except FitError:
@@ -151,6 +151,24 @@ def test_halo_one_row_short_is_seen(monkeypatch):
     monkeypatch.setattr(stripes, "needed", short)
     with pytest.raises(AssertionError):
         require_golden(graph, forced(graph, cut(lowered, range(2), 3, config), config), 1)
+
+
+def test_padding_far_below_the_map():
+    graph = parse(Net((1, 3, 2, 8), seed=1).table("LOGISTIC").pad((1, 200), (0, 0)).bytes())
+    for name in ("one cluster", "two clusters"):
+        lowered = lower(graph, CORES[name])
+        chain = cut(lowered, range(2), 204, CORES[name])
+        assert all(len(rows[0]) == len(rows[1]) == 1 for rows in chain.rows)
+        require_golden(graph, forced(graph, chain, CORES[name]), 1)
+
+
+def test_clusters_share_each_stripe_anew():
+    config = CORES["two clusters, strips"]
+    lowered = lower(parse(Net((1, 8, 5, 16), seed=1).conv(16, (1, 1)).depthwise().bytes()), config)
+    assert [layer.steps[0].fields["split"] for layer in lowered.layers] == [0, 0]
+    steps = stripe(lowered, cut(lowered, range(2), 8, config), config).layers[0].steps
+    assert [step.fields["out_h"] for step in steps] == [2, 1, *[3, 1] * 6, 2, 1]
+    assert [step.fields["split"] for step in steps] == [0, 1, *[1, 1] * 6, 0, 1]   # 15 pixels
 
 
 def test_scratch_holds_neighbours_at_its_ends():
@@ -235,6 +253,26 @@ def test_core_equals_golden_and_the_prediction_in_stripes(name, tmp_path):
         assert comparison.mismatches == 0, comparison.first
         assert [run.cycles for run in inference.layers] == [x.total for x in predict(program)]
     assert ran >= 4
+
+
+def mobilenet(size: int) -> Net:
+    """MobileNet v1, a quarter as wide."""
+    net = Net((1, size, size, 3), seed=1).conv(8, stride=(2, 2), activation="RELU6")
+    for channels, side in [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2),
+                           *[(128, 1)] * 5, (256, 2), (256, 1)]:
+        net.depthwise(stride=(side, side), activation="RELU6")
+        net.conv(channels, (1, 1), activation="RELU6")
+    return net.average_pool(net.shape[1:3]).reshape().fully_connected(2).softmax()
+
+
+def test_mobilenet_for_large_images_fits_in_stripes():
+    graph, target = parse(mobilenet(160).bytes()), PRESETS["ecp5-85k"]
+    assert draft(graph, target.config, share=1).placed.lines * 16 == 204_800
+    program = compile_model(graph, target)
+    assert program.memory["activation"]["activations"] <= 117_760
+    layer = program.layers[0]
+    assert layer.stripes > 1 and layer.macs_again < 0.1 * sum(x.macs for x in program.layers)
+    require_golden(graph, program, 1)
 
 
 def test_error_is_that_of_whole_maps_where_stripes_do_not_help():

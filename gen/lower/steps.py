@@ -7,6 +7,7 @@ import numpy as np
 from hw.config import CoreConfig
 from hw.layout import Opcode
 
+WALKS = (Opcode.CONV, Opcode.CHANNEL, Opcode.MAX)   # walk through their input, window by window
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
@@ -137,7 +138,7 @@ class Layer:
     macs : int
     steps : tuple of Step
     stripes : int
-        In how many stripes of rows its output is computed; see `gen.stripes`.
+        In how many stripes of rows its output is computed; see `gen.lower.stripes`.
     macs_again : int
         MACs that the stripes compute a second time, besides ``macs``.
     """
