@@ -76,7 +76,7 @@ def test_program_homes_and_live_tensors_never_overlap(name, side, depth, channel
     assert not overlaps(found.placed)
     fixed = next(s for s in program.sections if s.space == Space.ACT)
     v = target.config.V
-    assert len(fixed.data) == (found.program_lines + found.home_lines) * v
+    assert len(fixed.data) == (found.program_lines + found.plan.home_lines) * v
     lines = [place.line for place in (program.input, *(layer.output for layer in program.layers))]
     assert fixed.offset == 0 and min(lines) * v >= len(fixed.data)
     assert found.lines <= target.config.act_lines

@@ -247,7 +247,7 @@ def test_product_is_exact_for_every_pair_of_bytes():
         other = net.tensor((1, 1, 1, 256), 0.02, -1 - point, data=EVERY.reshape(1, 1, 1, 256))
         graph = parse(net.mul(other, scale=0.3, zero_point=3).bytes())
         x = np.broadcast_to(EVERY.reshape(1, 4, 64, 1), (1, 4, 64, 256))
-        config = replace(target.config, act_lines=65536, memory="plain")
+        config = replace(target.config, act_lines=65536, column_bits=16, memory="plain")
         program = compile_model(graph, replace(target, config=config))
         assert np.array_equal(run_program(program, x)[graph.output], run(graph, x)[graph.output])
 
