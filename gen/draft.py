@@ -71,14 +71,26 @@ def first_paging(config: CoreConfig, share: int) -> Paging | None:
 
 
 def _rotating(lowered, placed, config, paging, plan):
-    """The plan whose homes, through which pages rotate, take the lines that nothing else takes."""
+    """The plan whose homes, through which pages rotate, take the lines that nothing else takes.
+
+    Where they are too few the plan asks for the least, so the draft does not fit.
+    """
+    least = least_homes(plan)
     while True:
         lines = max(0, config.act_lines - placed.lines
                     - program_lines(config, len(plan.commands)))
         if lines >= paging.lines:
             return plan
+        if lines < least:
+            return replace(plan, home_lines=least)
         paging = replace(paging, lines=lines)
         plan = make_plan(lowered.layers, config, paging)
+
+
+def least_homes(plan: Plan) -> int:
+    """Lines of the largest home, without which pages cannot rotate."""
+    return max((command.fields["groups"] for command in plan.commands
+                if command.home is not None), default=0)
 
 
 def program_lines(config: CoreConfig, commands: int) -> int:

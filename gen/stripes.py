@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from gen.allocate import Buffer, demand, find_buffers
 from gen.cycles import descriptor_cycles, least_cycles
-from gen.draft import Draft, first_paging, lay_out, program_lines
+from gen.draft import Draft, first_paging, lay_out, least_homes, program_lines
 from gen.lower import lower
 from gen.lower.steps import Lowered
 from gen.lower.stripes import Chain, cut, scratch_lines, stripe, walks_rows
@@ -36,7 +36,7 @@ def striped_draft(graph: Graph, target: Target, share: int = 0) -> Draft:
     plan = make_plan(lowered.layers, config, first_paging(config, share))
     skews = find_skews(lowered.layers, plan, config)
     buffers = find_buffers(lowered, graph.input, config, skews)
-    most = config.act_lines - _least_homes(plan, share)
+    most = config.act_lines - (least_homes(plan) if share else plan.home_lines)
     able = [(cost(lowered, chain, config), least, number, chain)
             for number, chain in enumerate(chains(lowered, config))
             if (least := least_lines(lowered, chain, buffers, config)) <= most]
@@ -50,12 +50,6 @@ def striped_draft(graph: Graph, target: Target, share: int = 0) -> Draft:
         most = least - 1      # what needs more would hardly fit either
     raise FitError(f"{graph.name} must fit {target.name} in stripes of rows, not exceed it; use a "
                    f"larger target")
-
-
-def _least_homes(plan, share):
-    """Lines without which constants have no home: those of all, or of one that rotates."""
-    homes = [command.fields["groups"] for command in plan.commands if command.home is not None]
-    return max(homes, default=0) if share else plan.home_lines
 
 
 def chains(lowered: Lowered, config: CoreConfig) -> Iterator[Chain]:
