@@ -123,7 +123,7 @@ def test_compile_writes_program_and_reports(capsys, tmp_path):
 
 def test_compile_refuses_a_model_that_does_not_fit(capsys, tmp_path, mlperf):
     error = refused(capsys, "compile", mlperf / "ic_resnet8.tflite", "--target", "ecp5-25k",
-                    "-o", tmp_path / "out")
+                    "--set", "pages=0", "-o", tmp_path / "out")
     assert "does not fit" in error and "bytes" in error
     assert list(tmp_path.iterdir()) == []
 

@@ -229,12 +229,10 @@ def test_network_fits_in_stripes_only(name, tmp_path):
 @pytest.mark.parametrize("name", ["two clusters, strips", "constants are loaded"])
 def test_core_equals_golden_and_the_prediction_in_stripes(name, tmp_path):
     config, binary = CORES[name], build(CORES[name], tmp_path)
-    nets = [chain_net(Random(seed), seed) for seed in range(40)]
-    nets += [Net((1, 9, 6, 8), seed=1).conv(9, (5, 3)).depthwise((3, 3), stride=(2, 1))]
     ran = 0
-    for seed, net in enumerate(nets):
-        graph = parse(net.bytes())
-        if any(verdict.where != "core" for verdict in verdicts(graph, config)):
+    for seed in range(40):
+        graph = parse(chain_net(Random(seed), seed).bytes())
+        if ran == 8 or any(verdict.where != "core" for verdict in verdicts(graph, config)):
             continue
         able = [chain for chain in chains(lower(graph, config), config) if chain.again(0)]
         if not able:
@@ -252,7 +250,7 @@ def test_core_equals_golden_and_the_prediction_in_stripes(name, tmp_path):
         compare_layers(comparison, program, expected, 0, seed, inference)
         assert comparison.mismatches == 0, comparison.first
         assert [run.cycles for run in inference.layers] == [x.total for x in predict(program)]
-    assert ran >= 4
+    assert ran == 8
 
 
 def mobilenet(size: int) -> Net:
