@@ -106,13 +106,15 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig,
 
 def peak(buffers: Sequence[Buffer]) -> int:
     """Lines that are live at the busiest time: no placement needs fewer."""
-    most = 0
-    for time in {buffer.first for buffer in buffers}:
-        live = [buffer for buffer in buffers if buffer.first <= time <= buffer.last]
-        shared = (min(low.lines - low.gap(upper), upper.lines)
-                  for low in live for upper in live if low.over in upper.tensors)
-        most = max(most, sum(buffer.lines for buffer in live) - max(shared, default=0))
-    return most
+    return max((demand(buffers, buffer.first) for buffer in buffers), default=0)
+
+
+def demand(buffers: Sequence[Buffer], time: int) -> int:
+    """Lines that are live during a layer."""
+    live = [buffer for buffer in buffers if buffer.first <= time <= buffer.last]
+    shared = (min(low.lines - low.gap(upper), upper.lines)
+              for low in live for upper in live if low.over in upper.tensors)
+    return sum(buffer.lines for buffer in live) - max(shared, default=0)
 
 
 def place(buffers: Sequence[Buffer]) -> Placed:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
-from gen.cycles import STORE, predict
+from gen.cycles import STORE, least_cycles, predict
 from gen.draft import Draft, draft, require_fit
 from gen.fit import fit_memories
 from gen.fold import Folded, fold_channels
@@ -15,6 +15,7 @@ from gen.lower.steps import Lowered, Storage
 from gen.pages import Command, Paging, groups_needed, rows_needed
 from gen.store import Store
 from gen.stream import stream
+from gen.stripes import striped_draft
 from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
@@ -59,15 +60,38 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
 
 
 def best_program(graph: Graph, target: Target, store: Store) -> Program:
-    """Everything in the core's memories if it fits; else with pages, as few cycles as may be.
+    """Everything in the core's memories if it fits; else with pages; else in stripes.
+
+    Of several ways that fit, the one of the fewest cycles.
+
+    Raises
+    ------
+    FitError
+        It does not fit in any way.
+    """
+    require_supported(graph, target.config)
+    lowered = lower(graph, target.config)
+    try:
+        return whole_program(graph, target, store, lowered)
+    except FitError:
+        fitting = []
+        for paging in (None, *_pagings(target)):
+            with suppress(FitError):
+                found = striped_draft(graph, target, lowered, paging)
+                fitting.append(build(graph, found, target))
+        if not fitting:
+            raise
+    return _fastest(fitting, store)
+
+
+def whole_program(graph: Graph, target: Target, store: Store, lowered: Lowered) -> Program:
+    """Whole maps, with pages if need be.
 
     Raises
     ------
     FitError
         It does not fit either way.
     """
-    require_supported(graph, target.config)
-    lowered = lower(graph, target.config)
     try:
         found = draft(graph, target.config, lowered=lowered)
         require_fit(graph, found, target)
@@ -83,8 +107,20 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
                 paging = Paging(share=share, kept=kept, tables=tables)
                 fitting.append(paged_program(graph, target, paging, lowered))
         if fitting:
-            return min(fitting, key=lambda program: sum(x.total for x in predict(program, store)))
+            return _fastest(fitting, store)
     return paged_program(graph, target, Paging(share=1, tables=direct), lowered)  # says why not
+
+
+def _pagings(target):
+    """Ways to page that are tried together with stripes."""
+    if target.config.pages:
+        direct = target.config.host_stores
+        yield from (Paging(share=share, tables=tables)
+                    for tables in (False, True)[:1 + direct] for share in SHARES[::2])
+
+
+def _fastest(programs, store):
+    return min(programs, key=lambda program: sum(x.total for x in predict(program, store)))
 
 
 def paged_program(graph: Graph, target: Target, paging: Paging,
@@ -173,26 +209,11 @@ def _layers(graph, found, places, config):
             first=mine[0], count=len(mine),
             weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
             param_bytes=sum(map(len, blocks)),
-            rows=sum(_rows(found.plan.commands[n], config) for n in mine),
-            over_input=layer.output in found.placed.overlapped))
+            rows=sum(least_cycles(config, found.plan.commands[n].fields) for n in mine),
+            over_input=layer.output in found.placed.overlapped, stripes=layer.stripes,
+            macs_again=layer.macs_again,
+            whole_cycles=found.whole_cycles if layer.stripes > 1 else 0))
     return tuple(layers)
-
-
-def _rows(command, config):
-    """Cycles that the lanes of the busiest cluster cannot do without."""
-    fields = command.fields
-    if fields["op"] in (Opcode.LOAD, Opcode.WAIT):
-        return fields["groups"] * (fields["op"] == Opcode.LOAD)
-    pixels, groups = fields["out_w"] * fields["out_h"], fields["groups"]
-    if fields.get("split"):
-        groups = -(-groups // config.P)
-    else:
-        pixels = -(-pixels // config.P)
-    lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
-    rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
-    if fields.get("strip"):       # but for the first window of a row
-        rows = fields["kernel_h"] * fields["strip"]
-    return pixels * groups * rows
 
 
 def _memory(found, config):

@@ -79,6 +79,22 @@ def descriptors(program: Program) -> list[dict[str, int]]:
     raise ValueError("the program has no descriptors")
 
 
+def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
+    """Cycles that the lanes of the busiest cluster cannot do without."""
+    if fields["op"] in (Opcode.LOAD, Opcode.WAIT):
+        return fields["groups"] * (fields["op"] == Opcode.LOAD)
+    pixels, groups = fields["out_w"] * fields["out_h"], fields["groups"]
+    if fields.get("split"):
+        groups = -(-groups // config.P)
+    else:
+        pixels = -(-pixels // config.P)
+    lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
+    rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
+    if fields.get("strip"):       # but for the first window of a row
+        rows = fields["kernel_h"] * fields["strip"]
+    return pixels * groups * rows
+
+
 def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
     """Cycles from the fetch of a descriptor to the last of its counters."""
     control = _control_cycles(config)

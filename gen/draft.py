@@ -24,12 +24,15 @@ class Draft:
     placed : Placed
     program_lines : int
         Lines of the header and descriptors.
+    whole_cycles : int
+        What the layer in stripes would take with whole maps, without waiting for pages.
     """
 
     lowered: Lowered
     plan: Plan
     placed: Placed
     program_lines: int
+    whole_cycles: int = 0
 
     @property
     def lines(self) -> int:
@@ -52,31 +55,53 @@ def draft(graph: Graph, config: CoreConfig, paging: Paging | None = None,
     if lowered is None:
         require_supported(graph, config)
         lowered = lower(graph, config)
-    paging = paging and replace(paging, lines=config.act_lines)
+    return lay_out(lowered, graph.input, config, paging)
+
+
+def lay_out(lowered: Lowered, graph_input: int, config: CoreConfig,
+            paging: Paging | None = None) -> Draft:
+    """Lay a lowered network out; ``paging`` as in `draft`."""
+    paging = first_paging(config, paging)
     plan = make_plan(lowered.layers, config, paging)
     skews = find_skews(lowered.layers, plan, config)
-    placed = place(find_buffers(lowered, graph.input, config, skews))
+    placed = place(find_buffers(lowered, graph_input, config, skews))
     if paging and not config.host_stores:
         plan = _rotating(lowered, placed, config, paging, plan)
     return Draft(lowered=lowered, plan=plan, placed=placed,
-                 program_lines=program_lines(config, plan))
+                 program_lines=program_lines(config, len(plan.commands)))
+
+
+def first_paging(config: CoreConfig, paging: Paging | None) -> Paging | None:
+    """The same before anyone knows how many lines are left for pages."""
+    return paging and replace(paging, lines=config.act_lines)
 
 
 def _rotating(lowered, placed, config, paging, plan):
-    """The plan whose homes, through which pages rotate, take the lines that nothing else takes."""
+    """The plan whose homes, through which pages rotate, take the lines that nothing else takes.
+
+    Where they are too few the plan asks for the least, so the draft does not fit.
+    """
+    least = least_homes(plan)
     while True:
-        lines = max(0, config.act_lines - placed.lines - program_lines(config, plan))
+        lines = max(0, config.act_lines - placed.lines
+                    - program_lines(config, len(plan.commands)))
         if lines >= paging.lines:
             return plan
-        if not lines:
-            return replace(plan, home_lines=1)     # which `require_fit` refuses
+        if lines < least:
+            return replace(plan, home_lines=least)
         paging = replace(paging, lines=lines)
         plan = make_plan(lowered.layers, config, paging)
 
 
-def program_lines(config: CoreConfig, plan: Plan) -> int:
+def least_homes(plan: Plan) -> int:
+    """Lines of the largest home, without which pages cannot rotate."""
+    return max((command.fields["groups"] for command in plan.commands
+                if command.home is not None), default=0)
+
+
+def program_lines(config: CoreConfig, commands: int) -> int:
     """Lines of the header and of descriptors with END."""
-    return (align_up(16, config.V) + (len(plan.commands) + 1) * slot_bytes(config)) // config.V
+    return (align_up(16, config.V) + (commands + 1) * slot_bytes(config)) // config.V
 
 
 def require_fit(graph: Graph, found: Draft, target: Target):

@@ -79,6 +79,12 @@ class LayerInfo:
         Weight rows that the busiest cluster takes: a lower bound of the layer's cycles.
     over_input : bool
         The output lies partly over the input, behind the rows still needed.
+    stripes : int
+        In how many stripes of rows the output is computed.
+    macs_again : int
+        MACs that the stripes compute a second time, besides ``macs``.
+    whole_cycles : int
+        Predicted cycles with whole maps instead of stripes, without waiting for pages.
     """
 
     name: str
@@ -93,6 +99,9 @@ class LayerInfo:
     param_bytes: int
     rows: int
     over_input: bool = False
+    stripes: int = 1
+    macs_again: int = 0
+    whole_cycles: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

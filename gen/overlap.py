@@ -16,12 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gen.lower.steps import Layer, Step
+from gen.lower.steps import WALKS, Layer, Step
 from gen.pages import Plan
 from hw.config import CoreConfig
 from hw.layout import DESCRIPTOR, Opcode
-
-WALKS = (Opcode.CONV, Opcode.CHANNEL, Opcode.MAX)
 
 
 def find_skews(layers: Sequence[Layer], plan: Plan, config: CoreConfig) -> dict[int, int]:

@@ -62,6 +62,9 @@ def markdown(program: Program, store: Store = STORE) -> str:
     if over:
         lines.append(f"Written over their inputs, behind what is still to be read: "
                      f"{', '.join(over)}.")
+    lines += [f"{stripe_text(layer, row['stripes'])}."
+              for layer, row in zip(program.layers, values["layers"], strict=True)
+              if layer.stripes > 1]
     if program.host:
         lines.append(f"On the host: {', '.join(program.host)}.")
     lines += ["", "## Memory", "", "| memory | bytes there | bytes used | of these |",
@@ -85,6 +88,13 @@ def store_text(use: dict) -> str:
             f"cost {use['waiting']:,} cycles of waiting")
 
 
+def stripe_text(layer: LayerInfo, use: dict) -> str:
+    """Which layers run in stripes and what that costs, in words."""
+    return (f"In {use['count']} stripes of rows, as whole maps do not fit: {layer.name}; "
+            f"{use['macs_again']:,} MACs are computed twice, which costs {use['more_cycles']:,} "
+            f"of its cycles, descriptors and constants copied again included")
+
+
 def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:
     """What folding left out, in words."""
     count = sum(len(tensor.constants) for tensor in tensors)
@@ -103,4 +113,11 @@ def _layer(program: Program, layer: LayerInfo, cycles: Cycles):
             "weight_bytes": layer.weight_bytes, "param_bytes": layer.param_bytes,
             "descriptors": [layer.first, layer.count], "cycles": cycles.total,
             "utilization": utilization(program, layer.macs, cycles.total),
-            "stalls": cycles.stalls, "cycles_bound": layer.rows, "over_input": layer.over_input}
+            "stalls": cycles.stalls, "cycles_bound": layer.rows, "over_input": layer.over_input,
+            "stripes": {"count": layer.stripes, "macs_again": layer.macs_again,
+                        "more_cycles": _more_cycles(layer, cycles)}}
+
+
+def _more_cycles(layer, cycles):
+    """Cycles that stripes cost, but for pages that come again."""
+    return cycles.total - cycles.page - layer.whole_cycles if layer.stripes > 1 else 0

@@ -7,6 +7,7 @@ import numpy as np
 from hw.config import CoreConfig
 from hw.layout import Opcode
 
+WALKS = (Opcode.CONV, Opcode.CHANNEL, Opcode.MAX)   # walk through their input, window by window
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
@@ -136,6 +137,10 @@ class Layer:
         The input over which the layer writes its output.
     macs : int
     steps : tuple of Step
+    stripes : int
+        In how many stripes of rows its output is computed; see `gen.lower.stripes`.
+    macs_again : int
+        MACs that the stripes compute a second time, besides ``macs``.
     """
 
     name: str
@@ -149,6 +154,8 @@ class Layer:
     fused: tuple[int, ...] = ()
     scratch: int | None = None
     in_place: int | None = None
+    stripes: int = 1
+    macs_again: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
