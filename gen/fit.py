@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gen.draft import Draft, draft, require_fit
 from gen.lower import lower
-from gen.pages import groups_needed, rows_needed
+from gen.pages import Paging, groups_needed, rows_needed
 from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.cells.ram import blocks
@@ -14,6 +14,7 @@ from models.graph import Graph
 MOST_LINES = 65536
 MOST_ROWS = 65536
 MOST_GROUPS = 4096
+PAGINGS = (None, Paging(share=1), Paging(share=1, tables=True))    # tried in turn
 
 
 def core_blocks(config: CoreConfig) -> dict[str, int]:
@@ -56,10 +57,10 @@ def fit_memories(target: Target, graph: Graph) -> Target:
     most = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
     groups = _param_groups(config, groups_needed(layers, config))
     tried = []
-    for share in (0, 1) if config.pages else (0,):
+    for paging in PAGINGS if config.pages else PAGINGS[:1]:
         for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
             for count in sorted({groups, config.param_groups}, reverse=True):
-                found = _try(target, graph, rows, count, share)
+                found = _try(target, graph, rows, count, paging)
                 if isinstance(found, Target):
                     return found
                 tried.append(found)
@@ -67,7 +68,7 @@ def fit_memories(target: Target, graph: Graph) -> Target:
                    f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 
-def _try(target, graph, rows, groups, share):
+def _try(target, graph, rows, groups, paging):
     """A target with these depths, or how many blocks it lacks and why it does not fit."""
     config = replace(target.config, weight_rows=rows, param_groups=groups)
     if config.memory != "ice40":
@@ -78,7 +79,7 @@ def _try(target, graph, rows, groups, share):
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
-        found: Draft = draft(graph, config, share)
+        found: Draft = draft(graph, config, paging)
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))
     except FitError as error:

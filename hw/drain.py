@@ -93,8 +93,9 @@ class Drain(wiring.Component):
 
         # Which round runs: 1 from the psums, 2 from bytes and residual.
         is_conv_add, alone = Signal(), Signal()
-        m.d.comb += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
-                     alone.eq((d.op == Opcode.ADD) | (d.op == Opcode.MAX))]
+        stage = m.d.sync if config.pipelined else m.d.comb     # they are the same all the time
+        stage += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
+                  alone.eq((d.op == Opcode.ADD) | (d.op == Opcode.MAX))]
         operands = SecondQueues(config) if config.overlaps else SecondRegisters(config)
         m.submodules.operands = operands
         second, want_first, late = Signal(), Signal(), Signal()
@@ -118,7 +119,6 @@ class Drain(wiring.Component):
             residual.pairs.eq((d.op == Opcode.ADD) & ~walk.finished),
             residual.paired.eq(final),
         ]
-        stage = m.d.sync if config.pipelined else m.d.comb
         with m.If(beats.fetch):
             group = Mux(second, d.add_param, d.param_base + Mux(d.uniform, 0, walk.group))
             stage += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
@@ -160,8 +160,8 @@ class Drain(wiring.Component):
             m.submodules[f"requant{unit}"] = requant = Requantizer(config)
             m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
             a, b = operands.a.word_select(unit, 8), operands.b.word_select(unit, 8)
-            is_max = d.op == Opcode.MAX
-            no_table = is_max & ~d.table_first
+            is_max, no_table = d.op == Opcode.MAX, Signal(name=f"no_table{unit}")
+            stage += no_table.eq(is_max & ~d.table_first)
             looked_up, other = Signal(8, name=f"looked_up{unit}"), Signal(8, name=f"other{unit}")
             stage += [looked_up.eq(Mux(d.table_first, a, b)),
                       other.eq(Mux(d.table_first & ~is_max, b, a))]

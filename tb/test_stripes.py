@@ -16,6 +16,7 @@ from gen.draft import draft, lay_out
 from gen.image import Program, load, to_bytes
 from gen.lower import lower, stripes
 from gen.lower.stripes import Chain, cut, scratch_lines, stripe, walks_rows
+from gen.pages import Paging
 from gen.report import markdown, summarize
 from gen.stripes import chains, striped_draft
 from gen.support import check as verdicts
@@ -78,9 +79,9 @@ def some_chain(random: Random, graph: Graph, config: CoreConfig) -> Chain:
     return cut(lowered, layers, random.randint(2, height), config)
 
 
-def forced(graph: Graph, chain: Chain, config: CoreConfig, share: int = 0) -> Program:
+def forced(graph: Graph, chain: Chain, config: CoreConfig, paging: Paging | None = None) -> Program:
     """The program with a chain in stripes, whether or not that is needed."""
-    found = lay_out(stripe(lower(graph, config), chain, config), graph.input, config, share)
+    found = lay_out(stripe(lower(graph, config), chain, config), graph.input, config, paging)
     return assemble(graph, found, replace(PRESETS["ecp5-25k"], config=config))
 
 
@@ -107,8 +108,9 @@ def test_stripes_equal_golden_for_any_chain(name):
         assume(all(verdict.where == "core" for verdict in verdicts(graph, config)))
         chain = some_chain(random, graph, config)
         share = random.randint(0, 3) if name.startswith("constants") else 0
+        paging = Paging(share=share) if share else None
         try:
-            program = forced(graph, chain, config, share)
+            program = forced(graph, chain, config, paging)
         except FitError:
             assume(False)
         require_golden(graph, program, seed)
@@ -212,7 +214,7 @@ def test_network_fits_in_stripes_only(name, tmp_path):
     base = replace(PRESETS["ecp5-25k"], config=CORES[name])
     lines = SMALL[name]
     target = replace(base, config=replace(base.config, act_lines=lines))
-    assert draft(graph, target.config, share=1).placed.lines > lines
+    assert draft(graph, target.config, Paging(share=1)).placed.lines > lines
     program = compile_model(graph, target)
     require_golden(graph, program, 5)
     layer = next(layer for layer in program.layers if layer.stripes > 1)
@@ -265,7 +267,7 @@ def mobilenet(size: int) -> Net:
 
 def test_mobilenet_for_large_images_fits_in_stripes():
     graph, target = parse(mobilenet(160).bytes()), PRESETS["ecp5-85k"]
-    assert draft(graph, target.config, share=1).placed.lines * 16 == 204_800
+    assert draft(graph, target.config, Paging(share=1)).placed.lines * 16 == 204_800
     program = compile_model(graph, target)
     assert program.memory["activation"]["activations"] <= 117_760
     layer = program.layers[0]
@@ -277,6 +279,6 @@ def test_error_is_that_of_whole_maps_where_stripes_do_not_help():
     config = replace(CORES["one cluster"], act_lines=256)
     target = replace(PRESETS["ecp5-25k"], config=config)
     with pytest.raises(FitError, match="in stripes of rows"):
-        striped_draft(parse(STEM), target)
+        striped_draft(parse(STEM), target, lower(parse(STEM), config))
     with pytest.raises(FitError, match="the activation memory must hold .* or a larger target"):
         compile_model(parse(STEM), target)
