@@ -110,7 +110,7 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
 
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
-    return _fetch_cycles(config, DESCRIPTOR_WORDS) + 1 + config.pipelined + COUNTER_WORDS
+    return _fetch_cycles(config, DESCRIPTOR_WORDS) + config.pipelined + COUNTER_WORDS
 
 
 def _wait_cycles(config, arrival):

@@ -88,7 +88,8 @@ class Sequencer(wiring.Component):
             counters.issued.eq(self.issued),
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles),
-            counters.select.eq(word), self.w.valid.eq(state == State.COUNT),
+            counters.select.eq(word),
+            self.w.valid.eq((state == State.COUNT) | (state == State.WORK) & self.units_idle),
             self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
             self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
         ]
@@ -127,7 +128,7 @@ class Sequencer(wiring.Component):
                     m.d.sync += state.eq(State.WORK)
             with m.Case(State.WORK):
                 with m.If(self.units_idle):
-                    m.d.sync += state.eq(State.COUNT)
+                    m.d.sync += [state.eq(State.COUNT), word.eq(self.w.ready)]
             with m.Case(State.COUNT):
                 with m.If(self.w.ready):
                     m.d.sync += word.eq(word + 1)
