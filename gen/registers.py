@@ -21,6 +21,7 @@ SPACE_DOCS = {
     Space.WEIGHT: ("weight banks", "write, while idle; not on the iCE40"),
     Space.PARAM: ("bias, multiplier and shift of each channel", "write"),
     Space.TABLE: ("rescaling table of additions", "write"),
+    Space.STORE: ("the backing store: part of a program's image", "not on the bus"),
 }
 OPCODE_DOCS = {
     Opcode.END: "the program is done",
