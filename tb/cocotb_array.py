@@ -68,6 +68,7 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
                 part.set(offset=offset, channel=channel, delay=delay, start=1)
                 await part.edge()
                 part.set(start=0)
+                before = 0            # the part of a row comes with the next one
                 issued = []           # what lane 0 took; the others take it later
                 for _ in range(CYCLES // 8):
                     buffer = random.randrange(buffers)
@@ -83,10 +84,12 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
                     valid = random.random() < 0.8
                     part.set(
                         issue=shape.const({
-                            "valid": valid, "buffer": buffer, "part": group, "rows": each,
+                            "valid": valid, "buffer": buffer, "rows": each,
+                            "part": before if config.pipelined else group,
                             "weights": [0] * config.L}).as_bits(),
                         patch=0 if other is None else given.const({
                             "valid": 1, "addr": other, "line": array(line, 8)}).as_bits())
+                    before = group
                     taken = memory[buffer * lines + row][group * config.C:][:config.C] \
                         if channel else None
                     if taken and valid:
@@ -109,7 +112,7 @@ async def operands_are_the_bytes_of_the_issued_rows(dut):
                     check(part, config, width, acts.popleft(), offset)
                     await part.edge()
                 for _ in range(late):
-                    part.set(issue=0, patch=0)
+                    part.set(issue=shape.const({"part": before}).as_bits(), patch=0)
                     await part.settled()
                     check(part, config, width, acts.popleft(), offset)
                     await part.edge()
