@@ -60,7 +60,7 @@ PRESETS = {
                           dim_bits=12, column_bits=14, acc_width=24, multiplier="sb_mac16",
                           memory="ice40")),
     "ecp5-25k": Target(
-        name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6", min_mhz=80,
+        name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6",
         ram_blocks=56, dsps=28, luts=24288,
         config=CoreConfig(P=1, L=4, C=16, V=16, Q=Fraction(2), F=2, align=1, act_lines=3072,
                           weight_rows=512, patch_lines=64, patch_buffers=8, param_groups=64,
