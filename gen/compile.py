@@ -24,8 +24,8 @@ from models.graph import Graph, ModelError
 
 PROGRAM_LINE = 0
 # What is tried in turn: parts of the memories that never rotate; 1/share of the rest for a page.
-KEPT = (Fraction(0), Fraction(1, 2), Fraction(3, 4), Fraction(7, 8))
-SHARES = (1, 2, 3, 4, 6)
+KEPT = (Fraction(0), Fraction(1, 2), Fraction(7, 8))
+SHARES = (1, 2, 3, 4)
 
 
 def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True,
