@@ -156,7 +156,8 @@ def build(graph: Graph, found: Draft, target: Target) -> Program:
         input=_placement(graph, graph.input, graph.input, found, places),
         output=_placement(graph, found.lowered.output,
                           found.lowered.roots[found.lowered.output], found, places),
-        layers=_layers(graph, found, places, config), memory=_memory(found, config),
+        layers=_layers(graph, found, places, config),
+        memory=_memory(found, config, len(constants[Space.STORE])),
         host=found.lowered.host)
 
 
@@ -216,7 +217,7 @@ def _layers(graph, found, places, config):
     return tuple(layers)
 
 
-def _memory(found, config):
+def _memory(found, config, pages):
     """Bytes used and there, by memory."""
     v, sections = config.V, found.plan.sections
     return {
@@ -230,6 +231,5 @@ def _memory(found, config):
                        "used": len(sections.get(Space.PARAM, b"")),
                        "needed": groups_needed(found.lowered.layers, config) * config.C * 16},
         "table": {"there": 1024, "used": len(sections.get(Space.TABLE, b""))},
-        "backing store": {"there": len(data := stream(found.plan.pages, config, 0)),
-                          "used": len(data)},
+        "backing store": {"there": pages, "used": pages},
     }

@@ -65,9 +65,9 @@ class WordGenerator(wiring.Component):
 
         # The segment stays at the input until its last line is done.
         more, spill = Signal(), Signal()        # not its first line; the patch's very last bytes
-        row_bits = config.column_bits
-        number = Signal(row_bits + 1 - v)       # of the line in the segment
-        segment, left, remaining = self.i.p, Signal(row_bits), Signal(row_bits)  # bytes from it on
+        columns = config.column_bits
+        number = Signal(columns + 1 - v)       # of the line in the segment
+        segment, left, remaining = self.i.p, Signal(columns), Signal(columns)  # bytes from it on
         low, room = Signal(v), Signal(v + 1)
         m.d.comb += [
             remaining.eq(Mux(more, left, self.d.segment_bytes)),

@@ -57,11 +57,19 @@ class Bench:
     offers: float = 0.7
     writes: list[tuple[int, int, int, int]] = field(default_factory=list)
 
-    def reset(self, words: list[int]):
-        """Hold the core idle; the stream begins again."""
+    def hold(self, words: list[int]):
+        """The core is idle, with another stream."""
         self.words, self.position, self.index, self.writes = words, 0, 0, []
         self.part.set(running=0, start=0, clear=0, index=0, wanted=0, tick=0, patience=0,
                       pages__valid=0)
+
+    async def rewind(self, words: list[int], offers: float):
+        """Hold the core idle until the stream begins again."""
+        self.hold(words)
+        for _ in range(2):
+            out = await self.cycle()
+        assert out["rewind"] and out["idle"]
+        self.position, self.offers = 0, offers
 
     async def cycle(self, **pins) -> dict[str, int]:
         """One cycle with these pins; returns what the outputs were."""
@@ -125,18 +133,23 @@ def stream(pages: list[Page]) -> list[int]:
     return [word for page in pages for word in page.words()] + [0, 0, 0]
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
-async def pages_are_written_in_order_when_their_descriptor_runs(dut):
+async def awake(dut) -> Bench:
+    """The bench of the pager after reset."""
     config, rng = setup()
     bench = Bench(Part(dut, "pager"), config, rng)
-    bench.reset([])
+    bench.hold([])
     await start(dut)
+    return bench
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def pages_are_written_in_order_when_their_descriptor_runs(dut):
+    bench = await awake(dut)
+    config, rng = bench.config, bench.rng
     for _ in range(RUNS):
         pages = random_pages(config, rng)
-        bench.reset(stream(pages))
-        out = await bench.cycle()
-        assert (await bench.cycle())["rewind"] and out["idle"]
-        bench.position, bench.offers, wanted = 0, rng.choice([0.1, 0.7, 1.0]), 0
+        await bench.rewind(stream(pages), rng.choice([0.1, 0.7, 1.0]))
+        wanted = 0
         while wanted < len(pages):
             wanted = rng.randint(wanted + 1, len(pages))
             await bench.cycle(running=1, start=1, wanted=wanted)
@@ -159,10 +172,8 @@ async def pages_are_written_in_order_when_their_descriptor_runs(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def pages_that_leave_their_memory_are_errors_and_not_written(dut):
-    config, rng = setup()
-    bench = Bench(Part(dut, "pager"), config, rng)
-    bench.reset([])
-    await start(dut)
+    bench = await awake(dut)
+    config, rng = bench.config, bench.rng
     elsewhere = Space.WEIGHT if spaces(config) == [Space.ACT] else Space.ACT
     space = spaces(config)[0]
     limit = space_limits(config)[space]
@@ -175,10 +186,8 @@ async def pages_that_leave_their_memory_are_errors_and_not_written(dut):
     for page in wrong:
         good = random_pages(config, rng)[:1]
         good[0].after = 0
-        bench.reset(stream([*good, page, *good]))
-        await bench.cycle()
-        await bench.cycle()
-        bench.position, bench.offers, seen = 0, 0.8, 0
+        await bench.rewind(stream([*good, page, *good]), 0.8)
+        seen = 0
         for _ in range(400):
             out = await bench.cycle(running=1)
             seen += out["error"]
@@ -189,15 +198,10 @@ async def pages_that_leave_their_memory_are_errors_and_not_written(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def silence_is_progress_until_patience_ends(dut):
-    config, rng = setup()
-    bench = Bench(Part(dut, "pager"), config, rng)
-    bench.reset([])
-    await start(dut)
+    bench = await awake(dut)
+    config, rng = bench.config, bench.rng
     for patience in (0, 1, 5):
-        bench.reset(stream([Page(0, spaces(config)[0], 0, [1, 2, 3])])[:4])
-        await bench.cycle()
-        await bench.cycle()
-        bench.position, bench.offers = 0, 1.0
+        await bench.rewind(stream([Page(0, spaces(config)[0], 0, [1, 2, 3])])[:4], 1.0)
         await bench.cycle(running=1, start=1, wanted=1, patience=patience)
         for _ in range(40):
             await bench.cycle(running=1)
@@ -218,14 +222,9 @@ async def silence_is_progress_until_patience_ends(dut):
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def waiting_for_its_own_descriptor_is_no_progress(dut):
     """WAIT for a page that waits for a later descriptor is a dead lock; a time-out must end it."""
-    config, rng = setup()
-    bench = Bench(Part(dut, "pager"), config, rng)
-    bench.reset([])
-    await start(dut)
-    bench.reset(stream([Page(9, spaces(config)[0], 0, [1])]))
-    await bench.cycle()
-    await bench.cycle()
-    bench.position, bench.offers = 0, 1.0
+    bench = await awake(dut)
+    config = bench.config
+    await bench.rewind(stream([Page(9, spaces(config)[0], 0, [1])]), 1.0)
     await bench.cycle(running=1, start=1, wanted=1)
     for _ in range(5):
         await bench.cycle(running=1)
