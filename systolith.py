@@ -102,7 +102,7 @@ def compile_(arguments) -> int:
     require_folder(arguments.output)
     store = _store(arguments)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
-                            fold=arguments.fold, store=store)
+                            fold=arguments.fold, store=store, skip=arguments.skip)
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program, store),
         "report.json": json.dumps(summarize(program, store), indent=2)})
@@ -145,7 +145,7 @@ def simulate(arguments) -> int:
     store = _store(arguments)
     graph = _load(arguments.model)
     target = _target(arguments)
-    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold, store=store)
+    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold, store=store, skip=arguments.skip)
     from sim.simulate import load_expected, load_inputs
     from sim.simulate import simulate as run
     inputs = load_inputs(arguments.input, graph)
@@ -212,6 +212,13 @@ def _add_fold(parser):
                         help="compute channels too that are constant or that nothing reads")
 
 
+def _add_skip(parser):
+    from gen.skip import SKIPS
+    parser.add_argument("--skip", choices=SKIPS, default="auto",
+                        help="pass over zero activations: auto where the core can (the default), "
+                             "on or act: or else fail, off: in no layer")
+
+
 def _add_store(parser):
     parser.add_argument("--store-rate", metavar="BYTES", default="1/2",
                         help="bytes per cycle of the backing store, from which weights come that "
@@ -252,6 +259,7 @@ def _parser() -> Parser:
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
     _add_fold(sub)
+    _add_skip(sub)
     _add_store(sub)
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
 
@@ -270,6 +278,7 @@ def _parser() -> Parser:
     _add_target(sub)
     sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
     _add_fold(sub)
+    _add_skip(sub)
     _add_store(sub)
     sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
                      help="int8 [N, ...]: N inputs of the model")
@@ -278,8 +287,6 @@ def _parser() -> Parser:
     sub.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     sub.add_argument("--trace", type=Path, metavar="FILE.vcd",
                      help="write waveforms of the first input")
-    sub.add_argument("--skip", choices=("off", "auto"), default="off",
-                     help="zero skipping; both mean off for now")
 
     sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
     _add_target(sub)

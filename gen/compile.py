@@ -13,6 +13,7 @@ from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower import lower
 from gen.lower.steps import Lowered, Storage
 from gen.pages import Command, Paging, groups_needed, rows_needed
+from gen.skip import skipping
 from gen.store import Store
 from gen.stream import stream
 from gen.stripes import striped_draft
@@ -29,7 +30,7 @@ SHARES = (1, 2, 3, 4)
 
 
 def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = True,
-                  store: Store = STORE) -> Program:
+                  store: Store = STORE, skip: str = "auto") -> Program:
     """Compile a network for a target.
 
     Parameters
@@ -43,11 +44,15 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
         Leave out channels that need not be computed (`gen.fold.fold_channels`).
     store : Store
         From which pages come if the core's memories are too small.
+    skip : str
+        See `gen.skip.skipping`.
 
     Raises
     ------
     ModelError
         An operator is not supported.
+    ConfigError
+        The core cannot skip as asked.
     FitError
         The network exceeds the target's memories.
     """
@@ -55,11 +60,11 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
     graph = folded.graph
     if fit:
         target = fit_memories(target, graph)
-    program = best_program(graph, target, store)
+    program = best_program(graph, target, store, skip)
     return replace(program, folded=folded.tensors, folded_macs=folded.macs)
 
 
-def best_program(graph: Graph, target: Target, store: Store) -> Program:
+def best_program(graph: Graph, target: Target, store: Store, skip: str = "auto") -> Program:
     """Everything in the core's memories if it fits; else with pages; else in stripes.
 
     Of several ways that fit, the one of the fewest cycles.
@@ -70,7 +75,7 @@ def best_program(graph: Graph, target: Target, store: Store) -> Program:
         It does not fit in any way.
     """
     require_supported(graph, target.config)
-    lowered = lower(graph, target.config)
+    lowered = skipping(lower(graph, target.config), target.config, skip)
     try:
         return whole_program(graph, target, store, lowered)
     except FitError:

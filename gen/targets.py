@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 
-from hw.config import MEMORIES, MULTIPLIERS, ConfigError, CoreConfig
+from hw.config import MEMORIES, MULTIPLIERS, SKIPS, ConfigError, CoreConfig
 from models.graph import ModelError
 
 
@@ -81,7 +81,7 @@ CHOICES = {
     "patch_buffers": "2, 4 or 8", "dim_bits": "8..16", "column_bits": "10..16",
     "param_groups": "1..4096", "pages": "0 or 1", "act_width": "8", "weight_width": "8",
     "acc_width": "24..32",
-    "multiplier": ", ".join(MULTIPLIERS), "mac_dsps": "even, 0..P*L*C",
+    "skip": ", ".join(SKIPS), "multiplier": ", ".join(MULTIPLIERS), "mac_dsps": "even, 0..P*L*C",
     "memory": ", ".join(MEMORIES),
 }
 NUMBER = re.compile(r"\d{1,4}([./]\d{1,4})?")  # Fraction also takes 1e999999999, for hours

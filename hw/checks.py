@@ -25,6 +25,8 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
     if config.strips:
         no_work.append(d.strip.any() & ((d.op != Opcode.CHANNEL) | (d.kernel_h > STRIP_ROWS)
                                         | d.hold | d.chunked))
+    if config.skips:
+        no_work.append(d.skip & (d.op != Opcode.CONV))
     if config.P > 1:
         no_work.append(~d.split & (d.out_w < config.P) & (d.out_h != 1))
     known = Opcode.WAIT if config.pages else Opcode.ADD

@@ -15,6 +15,7 @@ from hw.layout import Opcode
 from hw.operands import Operands
 from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
+from hw.skip import SkipIssue
 from hw.walk import by_channel
 from hw.weights import WeightBanks
 
@@ -35,8 +36,8 @@ class Cluster(wiring.Component):
     pause : In(1)
         See `hw.issue.Issue`.
     idle : Out(1)
-    issued, feed_stall, drain_stall : Out(1)
-        What the lanes do this cycle, for the counters.
+    issued : Out(range(L + 1)), feed_stall, drain_stall : Out(1)
+        What the lanes do this cycle, for the counters: how many issue a row.
     error_address, error_patch : Out(1)
     """
 
@@ -52,7 +53,7 @@ class Cluster(wiring.Component):
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
             "t_en": In(1), "t_addr": In(8), "t_data": In(32), "pause": In(1), "idle": Out(1),
-            "issued": Out(1), "feed_stall": Out(1), "drain_stall": Out(1),
+            "issued": Out(range(config.L + 1)), "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
 
     def elaborate(self, platform):
@@ -60,7 +61,8 @@ class Cluster(wiring.Component):
         d, config = self.d, self.config
         longest = Issue.apart(config, Drain.add_cycles(config))
         m.submodules.feeder = feeder = Feeder(config, self.index)
-        m.submodules.issue = issue = Issue(config, self.index, bits_for(longest + 1))
+        m.submodules.issue = issue = (SkipIssue if config.skips else Issue)(
+            config, self.index, bits_for(longest + 1))
         m.submodules.operands = operands = Operands(config)
         m.submodules.drain = drain = Drain(config, self.index)
         wiring.connect(m, feeder.r, wiring.flipped(self.feed))
@@ -81,7 +83,7 @@ class Cluster(wiring.Component):
             drain.d.eq(d), drain.start.eq(self.start), drain.clear.eq(self.clear),
             drain.params.eq(self.params), self.param_addr.eq(drain.param_addr),
             drain.t_en.eq(self.t_en), drain.t_addr.eq(self.t_addr), drain.t_data.eq(self.t_data),
-            self.idle.eq(drain.idle), self.issued.eq(issue.o.valid),
+            self.idle.eq(drain.idle), self.issued.eq(sum(issue.o.lanes)),
             self.feed_stall.eq(issue.feed_stall & ~drain.idle),
             self.drain_stall.eq(issue.drain_stall),
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),

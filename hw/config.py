@@ -6,7 +6,9 @@ from fractions import Fraction
 
 MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
-PROGRAM_VERSION = 2
+SKIPS = ("off", "act")
+WINDOW_ROWS = 16         # rows that a lane searches at a time
+PROGRAM_VERSION = 3
 
 
 class ConfigError(ValueError):
@@ -64,6 +66,9 @@ class CoreConfig:
     pages : int
         1: a port to a backing store, from which a pager fetches weights (on the iCE40: whatever
         LOAD copies) while the core computes; 0: none.
+    skip : str
+        "act": lanes pass over activations that are zero; "off": they take every row. Not with
+        memory=ice40.
     dim_bits : int
         Bits that count input rows, output rows and output columns; 8..16.
     column_bits : int
@@ -92,6 +97,7 @@ class CoreConfig:
     patch_buffers: int = 4
     param_groups: int = 64
     pages: int = 1
+    skip: str = "off"
     dim_bits: int = 16
     column_bits: int = 16
     act_width: int = 8
@@ -119,7 +125,7 @@ class CoreConfig:
             "pages": (0, 1),
             "patch_buffers": (2, 4, 8), "act_width": (8,), "weight_width": (8,),
             "acc_width": tuple(range(24, 33)),
-            "multiplier": MULTIPLIERS, "memory": MEMORIES,
+            "multiplier": MULTIPLIERS, "memory": MEMORIES, "skip": SKIPS,
         }
         for name, allowed in choices.items():
             value = getattr(self, name)
@@ -176,6 +182,8 @@ class CoreConfig:
             self._require("F", "1 with memory=ice40 (SPRAM has one port)", self.F == 1, "set F=1")
             self._require("P", "1 with memory=ice40 (EBR has one read port)", self.P == 1,
                           "set P=1")
+            self._require("skip", "off with memory=ice40 (no memories in LUTs)",
+                          self.skip == "off", "set skip=off")
 
     # --- shape ---------------------------------------------------------------------------------
     @property
@@ -289,10 +297,44 @@ class CoreConfig:
         return align_up(self.param_groups * self.beats, self.weight_granule)
 
     @property
+    def _block(self) -> int:
+        """Words of the smallest memory with a write and a read port."""
+        return {"plain": 16, "dp16kd": 512, "ice40": 256}[self.memory]
+
+    @property
     def patch_depth(self) -> int:
         """Lines of the patch memory: all buffers, in whole RAM blocks."""
-        block = {"plain": 16, "dp16kd": 512, "ice40": 256}[self.memory]
-        return align_up(self.patch_buffers * self.patch_lines, block)
+        return align_up(self.patch_buffers * self.patch_lines, self._block)
+
+    @property
+    def skips(self) -> bool:
+        """Lanes pass over zeros, each at its own pace."""
+        return self.skip != "off"
+
+    @property
+    def window_rows(self) -> int:
+        """Rows that a lane searches at a time for one that is not zero; whole lines."""
+        return max(WINDOW_ROWS, self.rows_per_line)
+
+    @property
+    def window_lines(self) -> int:
+        """Patch lines of a window."""
+        return self.window_rows // self.rows_per_line
+
+    @property
+    def windows(self) -> int:
+        """Windows of a patch buffer, a power of two."""
+        return self.patch_lines // self.window_lines
+
+    @property
+    def window_bits(self) -> int:
+        """Bits that number the windows of a patch buffer."""
+        return bits_for(self.windows)
+
+    @property
+    def mask_depth(self) -> int:
+        """Words of the memory of masks: a window each, all buffers, in whole RAM blocks."""
+        return align_up(self.patch_buffers * self.windows, self._block)
 
     @property
     def act_granule(self) -> int:
@@ -302,7 +344,7 @@ class CoreConfig:
     @property
     def weight_granule(self) -> int:
         """Rows of the smallest weight bank; depths are multiples of it."""
-        return {"plain": 16, "dp16kd": 512 if self.P == 1 else 1024, "ice40": 256}[self.memory]
+        return 1024 if self.memory == "dp16kd" and self.P == 2 else self._block
 
     @property
     def act_addr_bits(self) -> int:

@@ -107,16 +107,16 @@ class Core(wiring.Component):
         pagers = [pager] if pager else []
         if self.config.P == 2 and pager:
             m.d.sync += clusters[0].pause.eq(pager.pause)
-            m.d.comb += pager.quiet.eq(~sequencer.issued[0])   # of the weights that a write meets
+            m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)   # of the weights that a write meets
         for cluster in clusters:
             stage += [cluster.d.eq(d), cluster.start.eq(start), cluster.clear.eq(clear)]
             d, start, clear = cluster.d, cluster.start, cluster.clear
         stage += [
             sequencer.units_idle.eq(self._all(u.idle for u in [loader, *pagers, *clusters])),
-            sequencer.issued.eq(Cat(c.issued for c in clusters)),
+            *(count.eq(c.issued) for count, c in zip(sequencer.issued, clusters, strict=True)),
             sequencer.feed_stall.eq(clusters[0].feed_stall),
             sequencer.drain_stall.eq(clusters[0].drain_stall),
-            sequencer.progress.eq(self._any(c.issued for c in clusters)
+            sequencer.progress.eq(self._any(c.issued.any() for c in clusters)
                                   | self._any(p.progress for p in pagers)
                                   | self._any(a.ram.en for a in arbiters)),
             sequencer.error_descriptor.eq(self._any(c.error_patch for c in clusters)),

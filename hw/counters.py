@@ -1,12 +1,17 @@
 """Cycle and stall counters of the running descriptor."""
 
 from amaranth import Array, Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 
 STALL_BITS = 24   # of one descriptor; the cycle counter of a program has 32
+
+
+def issued_shape(config: CoreConfig) -> data.ArrayLayout:
+    """Of each cluster the number of lanes that issue a row: 0..L, only 0 or L without skipping."""
+    return data.ArrayLayout(range(config.L + 1), config.P)
 
 
 class Counters(wiring.Component):
@@ -18,7 +23,8 @@ class Counters(wiring.Component):
         Begin a new program: all to zero; the core works: count its cycles.
     launch, working : In(1)
         A descriptor begins: stall counters to zero; count stalls.
-    issued : In(P), feed_stall, drain_stall : In(1)
+    issued : In(array of P), feed_stall, drain_stall : In(1)
+        Lanes of each cluster that issue a row.
     cycles : Out(32)
         Since ``restart``.
     select : In(2), word : Out(32)
@@ -29,7 +35,7 @@ class Counters(wiring.Component):
         self.config = config
         super().__init__({
             "restart": In(1), "running": In(1), "launch": In(1), "working": In(1),
-            "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "cycles": Out(32),
+            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1), "cycles": Out(32),
             "select": In(2), "word": Out(32)})
 
     def elaborate(self, platform):

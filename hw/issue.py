@@ -15,13 +15,25 @@ from hw.walk import PassWalk, by_channel, is_strip
 def issue_shape(config: CoreConfig) -> data.StructLayout:
     """One row of every lane: patch rows, weight rows, and where in its pass it stands.
 
-    ``part`` is that of the row before where ``config.pipelined``.
+    ``part`` is that of the row before where ``config.pipelined``. ``lanes``: those that have a
+    row; the others add nothing.
     """
     return data.StructLayout({
-        "valid": 1, "first": 1, "last": 1, "buffer": config.buffer_bits,
+        "valid": 1, "lanes": config.L, "first": 1, "last": 1, "buffer": config.buffer_bits,
         "part": bits_for(config.groups_per_line),
         "rows": data.ArrayLayout(row_bits(config), config.L),
         "weights": data.ArrayLayout(config.weight_addr_bits, config.L)})
+
+
+def issue_members(config: CoreConfig, spacing_bits: int) -> dict:
+    """Members of `Issue` and `hw.skip.SkipIssue`."""
+    return {
+        "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+        "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
+        "free": Out(config.patch_buffers),
+        "spacing": In(spacing_bits), "pause": In(1), "o": Out(issue_shape(config)),
+        "feed_stall": Out(1), "drain_stall": Out(1),
+        "error_address": Out(1), "error_patch": Out(1)}
 
 
 class Issue(wiring.Component):
@@ -50,13 +62,7 @@ class Issue(wiring.Component):
 
     def __init__(self, config: CoreConfig, index: int, spacing_bits: int):
         self.config, self.index = config, index
-        super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
-            "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
-            "free": Out(config.patch_buffers),
-            "spacing": In(spacing_bits), "pause": In(1), "o": Out(issue_shape(config)),
-            "feed_stall": Out(1), "drain_stall": Out(1),
-            "error_address": Out(1), "error_patch": Out(1)})
+        super().__init__(issue_members(config, spacing_bits))
 
     @staticmethod
     def apart(config: CoreConfig, cycles: int) -> int:
@@ -128,7 +134,8 @@ class Issue(wiring.Component):
                          lane.single.eq(single.bit_select(following, 1)),
                          lane.step.eq(issue), lane.hold.eq(d.hold | warming)]
         m.d.comb += [
-            self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
+            self.o.valid.eq(issue), self.o.lanes.eq(issue.replicate(config.L)),
+            self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
             self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
             self.error_address.eq(
                 issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),

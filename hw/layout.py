@@ -82,6 +82,7 @@ DESCRIPTOR = _fields(
     ("strip", 0, 10, 2, False, "CHANNEL: columns that a window does not share with its left "
      "neighbour; only they are fetched, and lane l works on the column of lane l-1 before; 0: "
      "windows are fetched whole, for lane 0"),
+    ("skip", 0, 12, 1, False, "CONV: lanes pass over bytes equal to offset, where config.skip"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),
@@ -124,7 +125,7 @@ COUNTERS = (
     ("cycles", "core cycle counter when the descriptor ended; differences are its cycles"),
     ("feed", "cycles in which cluster 0 had room for a row but no patch"),
     ("drain", "cycles in which cluster 0 waited for the shadow psums to drain"),
-    ("busy", "rows that the lanes of all clusters issued"),
+    ("busy", "rows that the lanes issued: of each lane of each cluster"),
 )
 
 # Host registers in Space.REGS: name, word offset, access, meaning.
@@ -153,7 +154,7 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "in_start": byte, "y_step": byte, "in_h": config.dim_bits, "out_w": config.dim_bits,
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
         "param_base": param, "add_param": param, "out_base": line - 1,
-        "strip": 2 if config.strips else 0, "row_bytes": config.column_bits,
+        "strip": 2 if config.strips else 0, "skip": int(config.skips), "row_bytes": config.column_bits,
         "segment_bytes": config.column_bits, "segment_pitch": config.column_bits,
         "x_start": config.column_bits, "x_step": config.column_bits,
         "out_pitch": line - 1, "out_row": line - 1, "res_base": line - 1, "a_base": line - 1,

@@ -61,14 +61,16 @@ class Operands(wiring.Component):
     @staticmethod
     def part_latency(config: CoreConfig) -> int:
         """Cycles from an issued row to ``part``."""
-        return config.ram_latency + config.pipelined
+        return config.ram_latency + 2 * config.pipelined
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         per_line, lane_bits = config.rows_per_line, log2(config.rows_per_line)
-        select = delayed(m, Cat(row[:lane_bits] for row in self.issue.rows), config.ram_latency)
-        part = delayed(m, self.issue.part, config.ram_latency - config.pipelined)
+        read = config.ram_latency + config.pipelined          # from an issued row to its line
+        select = delayed(m, Cat(row[:lane_bits] for row in self.issue.rows), read)
+        used = delayed(m, self.issue.lanes, read + config.pipelined)
+        part = delayed(m, self.issue.part, read - config.pipelined)
         line, slots = Signal(data.ArrayLayout(8, config.V)), []
         for lane in range(config.L):
             ram = Ram1R1W(config.memory, 8 * per_line, config.patch_depth)
@@ -79,7 +81,7 @@ class Operands(wiring.Component):
                 ram.w_en.eq(self.patch.valid), ram.w_addr.eq(self.patch.addr),
                 ram.w_data.eq(Cat(self.patch.line.word_select(lane + config.L * r, 8)
                                   for r in range(per_line))),
-                ram.r_addr.eq(Cat(address, self.issue.buffer)),
+                ram.r_addr.eq(delayed(m, Cat(address, self.issue.buffer), config.pipelined)),
             ]
             for r in range(per_line):
                 m.d.comb += line[lane + config.L * r].eq(ram.r_data.word_select(r, 8))
@@ -95,17 +97,18 @@ class Operands(wiring.Component):
             byte = Signal(signed(8), name=f"byte{lane}")
             shared = Signal(operand_shape(config), name=f"shared{lane}")
             chosen = select.word_select(lane, lane_bits) if lane_bits else 0
+            takes = used[lane] if config.skips else 1
+            of_channels = [0] * config.C
+            if lane < len(lines):         # of the two operands one is 0: no net to every column
+                of_channels = Signal.like(acts, name=f"of_channels{lane}")
+                takes &= ~self.channel
+                stage += [of_channels[c].eq(Mux(
+                    self.channel, self._operand(lines[lane].word_select(c, 8).as_signed(), 0), 0))
+                    for c in range(config.C)]
             stage += [byte.eq(slots[lane].word_select(chosen, 8)),
-                      shared.eq(self._operand(byte, self.offset))]
-            if lane < len(lines):
-                line = Signal.like(lines[lane], name=f"line{lane}")
-                stage += line.eq(lines[lane])
-            for c in range(config.C):
-                act = shared
-                if lane < len(lines):
-                    of_channel = self._operand(line.word_select(c, 8).as_signed(), 0)
-                    act = Mux(self.channel, of_channel, shared)
-                stage += acts[c].eq(act)
+                      shared.eq(Mux(takes, self._operand(byte, self.offset), 0))]
+            stage += [act.eq(shared | of_channel)
+                      for act, of_channel in zip(acts, of_channels, strict=True)]
         return m
 
     def _operand(self, byte, offset):

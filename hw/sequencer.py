@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
 from hw.config import CoreConfig, log2, slot_bytes
-from hw.counters import Counters
+from hw.counters import Counters, issued_shape
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
 from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
@@ -44,7 +44,7 @@ class Sequencer(wiring.Component):
         The descriptor for clusters and loader; they begin at ``launch``.
     clear : Out(1)
         Drop all work; held for FLUSH_CYCLES.
-    issued : In(P), feed_stall, drain_stall, progress : In(1)
+    issued : In(issued_shape), feed_stall, drain_stall, progress : In(1)
     error_address, error_descriptor, error_store : In(1)
         Raised by the units.
     tick : Out(1)
@@ -63,7 +63,7 @@ class Sequencer(wiring.Component):
             "r": Out(read_client(config)), "w": Out(word_client(config)),
             "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1),
             "clear": Out(1),
-            "issued": In(config.P), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
+            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1), "error_store": In(1),
             "tick": Out(1)})
 

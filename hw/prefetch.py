@@ -1,0 +1,154 @@
+"""Walks the passes ahead of the lanes: which windows of which buffer, with which weights."""
+
+from amaranth import Array, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import CoreConfig, bits_for
+from hw.descriptor import descriptor_shape
+from hw.layout import Opcode
+from hw.packer import patch_write, row_bits
+from hw.walk import PassWalk, by_channel, is_strip
+
+
+def visit_shape(config: CoreConfig) -> data.StructLayout:
+    """A walk through a patch buffer.
+
+    ``ends``: a pass ends with it; ``release``: the buffer is free afterwards; ``base``: weight
+    row of its first row; ``ahead``: rows of a strip that come before the pass.
+    """
+    return data.StructLayout({
+        "buffer": config.buffer_bits, "ends": 1, "release": 1, "base": config.weight_addr_bits + 1,
+        "part": bits_for(config.groups_per_line), "ahead": row_bits(config)})
+
+
+class Prefetch(wiring.Component):
+    """Reads the windows of one visit after the other, as far ahead as the lanes' queues allow.
+
+    Members
+    -------
+    d : In(descriptor_shape(config)), start, clear : In(1)
+    patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
+        See `hw.issue.Issue`.
+    done : In(1), visited : In(visit_shape)
+        The lanes have ended their oldest visit, which is this one.
+    full : In(1)
+        Stop: a queue is almost full.
+    visit_valid : Out(1), visit : Out(visit_shape)
+        A visit begins; its windows follow.
+    valid, end : Out(1), buffer, window : Out, rows : Out
+        Read this window; it is the visit's last; it has at least so many rows, or one more than
+        ``window_rows`` for all.
+    error_address, error_patch : Out(1)
+        See `hw.issue.Issue`.
+
+    Behaviour
+    ---------
+    A visit of n windows takes n + 3 cycles; that of a patch which is not there waits for it.
+    """
+
+    OVERHEAD = 3
+
+    def __init__(self, config: CoreConfig, index: int):
+        self.config, self.index = config, index
+        super().__init__({
+            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
+            "free": Out(config.patch_buffers),
+            "done": In(1), "visited": In(visit_shape(config)), "full": In(1),
+            "visit_valid": Out(1), "visit": Out(visit_shape(config)),
+            "valid": Out(1), "end": Out(1), "buffer": Out(config.buffer_bits),
+            "window": Out(config.window_bits), "rows": Out(row_bits(config)),
+            "error_address": Out(1), "error_patch": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        d, config = self.d, self.config
+        m.submodules.passes = passes = PassWalk(config, self.index)
+        count = config.patch_buffers
+        used, fresh = Signal(count), Signal(count)
+        chosen = Signal(self._held_shape())
+        active, pause, buffer = Signal(), Signal(2), Signal(config.buffer_bits)
+        left, refetch, releases = Signal(row_bits(config)), Signal(), Signal()
+        begin, over, ends = Signal(), Signal(), Signal()
+        base, upcoming = self._weights(m, passes, over & self.visit.ends)
+        m.d.comb += [
+            passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
+            chosen.eq(self._buffers(m)[buffer]), releases.eq(refetch | passes.last_group),
+            begin.eq(~active & ~pause.any() & fresh.bit_select(buffer, 1)),
+            self.valid.eq(active & ~self.full), self.end.eq(left <= config.window_rows),
+            over.eq(self.valid & self.end), self.buffer.eq(buffer), self.rows.eq(left),
+        ]
+        m.d.sync += refetch.eq(by_channel(d) | d.chunked)
+        # A visit's windows, one a cycle; the walk then needs its time.
+        m.d.sync += pause.eq(pause - pause.any())
+        with m.If(begin):
+            m.d.sync += [active.eq(1), left.eq(chosen.rows), self.window.eq(0)]
+        with m.Elif(over):
+            m.d.sync += [active.eq(0), buffer.eq(buffer + releases), pause.eq(self.OVERHEAD - 1)]
+        with m.Elif(self.valid):
+            m.d.sync += [left.eq(left - config.window_rows), self.window.eq(self.window + 1)]
+        m.d.sync += [self.visit_valid.eq(begin & ~self.clear), self.visit.buffer.eq(buffer),
+                     self.visit.ends.eq(chosen.last), self.visit.release.eq(releases),
+                     self.visit.base.eq(base - chosen.ahead), self.visit.ahead.eq(chosen.ahead),
+                     self.visit.part.eq(passes.g % config.groups_per_line)]
+        # Weights go on within a pass, then with the next group.
+        behind = Signal(len(base))
+        m.d.comb += passes.step.eq(ends)
+        m.d.sync += ends.eq(over & self.visit.ends)
+        with m.If(begin):
+            m.d.sync += behind.eq(Mux(d.hold, base, base + (chosen.rows - chosen.ahead)))
+        with m.If(over):
+            m.d.sync += base.eq(Mux(self.visit.ends, upcoming, behind))
+        # Buffers are fresh from commit to visit, used until the lanes are done.
+        ready, old, released = Signal(count), Signal(count), Signal(count)
+        m.d.comb += [
+            ready.eq(self.patch.commit << self.patch.addr[config.patch_addr_bits:]),
+            old.eq((over & releases) << buffer),
+            released.eq((self.done & self.visited.release) << self.visited.buffer)]
+        m.d.sync += [fresh.eq((fresh & ~old) | ready), used.eq((used & ~released) | self.taken)]
+        late = Signal()
+        m.d.sync += late.eq(begin)
+        beyond = Mux(d.hold, behind >= config.weight_rows, behind > config.weight_rows)
+        m.d.comb += [self.error_patch.eq(over & ~self.visit.ends & ~refetch),
+                     self.error_address.eq(late & beyond & (d.op != Opcode.MAX))]
+        with m.If(self.clear):
+            m.d.sync += [active.eq(0), pause.eq(0), used.eq(0), fresh.eq(0), buffer.eq(0),
+                         ends.eq(0)]
+        return m
+
+    def _held_shape(self):
+        return data.StructLayout({"rows": row_bits(self.config), "last": 1,
+                                  "ahead": row_bits(self.config) if self.config.strips else 0})
+
+    def _buffers(self, m):
+        """What is known of every buffer since its commit."""
+        config, patch = self.config, self.patch
+        held = Array(Signal(self._held_shape(), name=f"held{b}")
+                     for b in range(config.patch_buffers))
+        filled = held[patch.addr[config.patch_addr_bits:]]
+        with m.If(patch.commit):
+            m.d.sync += [filled.rows.eq(patch.rows), filled.last.eq(patch.last)]
+            if config.strips:
+                m.d.sync += filled.ahead.eq(
+                    Mux(is_strip(config, self.d), patch.rows - self.d.kernel_h, 0))
+        return held
+
+    def _weights(self, m, passes, ends):
+        """Weight row of the next visit, and of the next pass: the next group's, or the first's."""
+        d, width = self.d, self.config.weight_addr_bits + 1
+        stride, first = Signal(width), Signal(width)
+        m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
+        if self.config.P == 2:
+            m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
+            if self.index:
+                m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
+        base, group_base, upcoming = Signal(width), Signal(width), Signal(width)
+        m.d.sync += upcoming.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
+        with m.If(is_strip(self.config, d) & ~passes.wrap):
+            m.d.sync += upcoming.eq(group_base)
+        with m.If(self.start):
+            m.d.sync += [group_base.eq(first), base.eq(first)]
+        with m.Elif(ends):
+            m.d.sync += group_base.eq(upcoming)
+        return base, upcoming
