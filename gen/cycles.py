@@ -1,8 +1,11 @@
 """The cycle model: cycles and stalls of a program from its descriptors and configuration alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from gen.activity import assumed_cycles, skips
 from gen.image import Program
 from gen.patches import fillings, share
 from gen.store import Arrivals, Store, page_sizes
@@ -40,17 +43,27 @@ class Cycles:
         return {"load": self.load, "page": self.page, "feed": self.feed, "drain": self.drain}
 
 
-def predict(program: Program, store: Store = STORE) -> tuple[Cycles, ...]:
-    """Cycles of every layer of a program, in the order of ``program.layers``."""
+def predict(program: Program, store: Store = STORE,
+            costs: Sequence[np.ndarray | None] | None = None) -> tuple[Cycles, ...]:
+    """Cycles of every layer of a program, in the order of ``program.layers``.
+
+    Parameters
+    ----------
+    program : Program
+    store : Store
+    costs : sequence of numpy.ndarray or None, optional
+        Of every descriptor that passes over zeros, `gen.activity.visit_cycles`; without them
+        `gen.activity.assumed_cycles`.
+    """
     config = program.core_config
     arrivals = Arrivals(store, page_sizes(program.stream))
     found: list[Cycles] = []
     begin = [_fetch_cycles(config, HEADER_WORDS)]
-    for d in descriptors(program):
+    for n, d in enumerate(descriptors(program)):
         if d["op"] == Opcode.WAIT:
             found.append(_wait_cycles(config, arrivals.until(d["groups"], begin) - begin[-1]))
         else:
-            found.append(descriptor_cycles(config, d))
+            found.append(descriptor_cycles(config, d, costs[n] if costs else None))
         begin.append(begin[-1] + found[-1].total)
     header = _fetch_cycles(config, HEADER_WORDS) - COUNTER_WORDS  # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
@@ -95,13 +108,16 @@ def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
     return pixels * groups * rows
 
 
-def descriptor_cycles(config: CoreConfig, d: dict[str, int]) -> Cycles:
-    """Cycles from the fetch of a descriptor to the last of its counters."""
+def descriptor_cycles(config: CoreConfig, d: dict[str, int],
+                      costs: np.ndarray | None = None) -> Cycles:
+    """Cycles from the fetch of a descriptor to the last of its counters; ``costs``: of `predict`."""
     control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
         return Cycles(total=total, load=total)
-    runs = _runs(config, d)
+    if skips(d) and costs is None:
+        costs = assumed_cycles(config, d)
+    runs = _runs(config, d, costs)
     idle = max(run.idle for run in runs)
     return Cycles(total=control + max(idle, config.settle_cycles),
                   feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
@@ -120,29 +136,29 @@ def _wait_cycles(config, arrival):
     return Cycles(total=total, page=total)
 
 
-def _runs(config, d):
+def _runs(config, d, costs):
     """Each cluster's work."""
     if config.P <= config.F:
-        return [_run(config, d, cluster, Port()) for cluster in range(config.P)]
+        return [_run(config, d, costs, cluster, Port()) for cluster in range(config.P)]
     # On one port the first cluster's feeder precedes the second's, but writers precede both.
     writes = []
     for _ in range(ROUNDS):
         first = Port(writes, shared=True)
-        runs = [_run(config, d, 0, first)]
+        runs = [_run(config, d, costs, 0, first)]
         second = Port(first.taken, first.granted, shared=True)
-        runs.append(_run(config, d, 1, second))
+        runs.append(_run(config, d, costs, 1, second))
         if writes == second.taken:
             break
         writes = second.taken
     return runs
 
 
-def _run(config, d, cluster, port):
+def _run(config, d, costs, cluster, port):
     run = Run(config, d, (cluster + 1) * config.pipelined, port)
     if d["op"] == Opcode.ADD:
         run.add(_passes(config, d, cluster))
     else:
-        run.array(fillings(config, d, cluster))
+        run.array(fillings(config, d, cluster, costs))
     return run
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
+
 from hw.config import CoreConfig
 from hw.layout import Opcode
 
@@ -20,17 +22,21 @@ class Filling:
         A byte for each cycle that the feeder takes if no port keeps it waiting: 1 if it reads a
         line of the activation memory, 0 if that lies outside the tensor or for a spill.
     rows : int
-        Rows that the lanes issue of it, once a pass.
+        Rows of the buffer.
+    cost : int
+        Cycles in which lanes issue them, once a pass: fewer than rows where zeros are passed over.
     passes : int
         Passes that end with it; 0 for a chunk of a patch before the last.
     """
 
     reads: bytes
     rows: int
+    cost: int
     passes: int
 
 
-def fillings(config: CoreConfig, d: dict[str, int], cluster: int) -> list[Filling]:
+def fillings(config: CoreConfig, d: dict[str, int], cluster: int,
+             costs: np.ndarray | None = None) -> list[Filling]:
     """The fillings of a cluster's patch buffers, see *A pass* in docs/core.md.
 
     Parameters
@@ -39,12 +45,14 @@ def fillings(config: CoreConfig, d: dict[str, int], cluster: int) -> list[Fillin
     d : dict
         Fields of a descriptor of CONV, CHANNEL or MAX, as `hw.layout.decode` gives them.
     cluster : int
+    costs : numpy.ndarray, optional
+        Where lanes pass over zeros: `gen.activity.visit_cycles`.
     """
     groups = len(share(config, range(d["groups"]), cluster, d["split"]))
     row = _Row(config, d)
     rows = [row.patches(y) for y in range(d["out_h"])]
     if d["strip"]:
-        return [Filling(reads=reads, rows=len(reads), passes=1)
+        return [Filling(reads=reads, rows=len(reads), cost=len(reads), passes=1)
                 for patches in share(config, rows, cluster, not d["split"])
                 for _ in range(groups) for (reads,) in patches]
     once = d["op"] == Opcode.CONV and not d["chunked"]
@@ -52,11 +60,13 @@ def fillings(config: CoreConfig, d: dict[str, int], cluster: int) -> list[Fillin
     chunks = [min(room, row.patch_bytes - start) for start in range(0, row.patch_bytes, room)]
     counts = [-(-chunk // (config.L if d["op"] == Opcode.CONV else config.V)) for chunk in chunks]
     passes = [0] * (len(chunks) - 1) + [groups if once else 1]
-    pixels = share(config, [patch for patches in rows for patch in patches], cluster,
-                   not d["split"])
-    return [Filling(reads=reads, rows=count, passes=ends)
-            for patch in pixels for _ in range(1 if once else groups)
-            for reads, count, ends in zip(patch, counts, passes, strict=True)]
+    pixels = [patch for patches in rows for patch in patches]
+    if costs is None:
+        costs = np.tile(counts, (len(pixels), 1))
+    work = share(config, list(zip(pixels, costs.tolist(), strict=True)), cluster, not d["split"])
+    return [Filling(reads=reads, rows=count, cost=cost, passes=ends)
+            for patch, own in work for _ in range(1 if once else groups)
+            for reads, count, cost, ends in zip(patch, counts, own, passes, strict=True)]
 
 
 def share(config: CoreConfig, work: Sequence, cluster: int, turns: int | bool) -> Sequence:

@@ -13,10 +13,13 @@ from hw.config import CoreConfig
 from hw.drain import Drain
 from hw.issue import Issue
 from hw.layout import Opcode
+from hw.nonzero import Nonzero
 from hw.operands import Operands
 from hw.packer import Packer
 from hw.ports import read_latency
+from hw.prefetch import Prefetch
 from hw.requant import Requantizer
+from hw.scanner import Scanner
 
 
 class Port:
@@ -103,6 +106,7 @@ class Run:
         count = config.beats if config.byte_writes else 1
         self.writes = [1 - beat * config.beat_cycles for beat in reversed(range(count))]
         self.is_sum = d["op"] == Opcode.CONV and bool(d["add"])
+        self._fetched = start                     # the last window that the lanes were given
         self._free = 0                            # when the drain has done all rounds so far
         self._pending: deque[int] = deque()       # when the operands of second rounds are there
 
@@ -113,7 +117,7 @@ class Run:
                               else Drain.cycles(config))
         to_drain = (Operands.latency(config) + ColumnPair.latency(config) - Drain.lead(config)
                     if self.d["op"] != Opcode.MAX
-                    else Operands.part_latency(config) + 1 + config.overlaps)
+                    else Operands.part_latency(config) + 1 + config.overlaps) + config.skips
         to_lanes = read_latency(config) + Packer.latency(config) + 2
         to_request = 3 + config.pipelined
         released = [self.start + 1 + config.pipelined] * config.patch_buffers
@@ -125,18 +129,28 @@ class Run:
             if config.P >= config.F:              # else nobody else uses the feeder's port
                 self._second_rounds(requested + to_lanes + to_drain)
                 requested = port.grant(first, filling.reads)
-            row_end = max(row_end, requested + to_lanes - 1)
-            if not filling.passes:
-                row_end += rows
-                self.rows += rows
-            for _ in range(filling.passes):
-                ready = row_end + rows
-                row_end = pass_end = max(ready, pass_end + spacing)
-                self.waits += row_end - ready
-                self.rows += rows
-                self._drain(pass_end + to_drain)
+            committed = requested + to_lanes - 2
+            for _ in range(filling.passes or 1):
+                begin, windows_end = self._arrival(committed, rows)
+                row_end = max(max(row_end, begin - 1) + filling.cost, windows_end)
+                self.rows += filling.cost
+                if filling.passes:
+                    ready = row_end
+                    row_end = pass_end = max(ready, pass_end + spacing)
+                    self.waits += row_end - ready
+                    self._drain(pass_end + to_drain)
             released[buffer] = row_end
         self._second_rounds(None)
+
+    def _arrival(self, committed, rows):
+        """When the first row of a visit to a buffer can be issued, and when the last, at least."""
+        config = self.config
+        if not config.skips:
+            return committed + 2, 0
+        lead = config.ram_latency + 2 + Scanner.LATENCY
+        begin = max(committed + Nonzero.LATENCY + 1, self._fetched + Prefetch.OVERHEAD)
+        self._fetched = begin + -(-rows // config.window_rows)
+        return begin + lead, self._fetched + lead - 1
 
     def add(self, passes: int):
         """ADD: it reads two lines and adds them before it reads the next ones."""

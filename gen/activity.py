@@ -1,0 +1,82 @@
+"""How many rows the lanes cannot pass over: what the cycle model needs to know of the data."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from hw.config import CoreConfig
+from hw.layout import Opcode
+
+ASSUMED_DENSITY = 0.5   # of activations behind a ReLU, where nothing is known of them
+RELU_ZERO = -128        # zero point of an output that a ReLU clamps
+GEOMETRY = ("kernel_h", "segments", "segment_bytes", "segment_pitch", "in_start", "in_h",
+            "row_bytes", "y_start", "stride_h", "y_step", "x_start", "x_step", "out_w", "out_h",
+            "offset", "fill")
+
+
+def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> np.ndarray:
+    """Cycles in which lanes issue rows of each patch buffer of a CONV that skips.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    d : dict
+        Fields of the descriptor.
+    memory : numpy.ndarray
+        int8 [bytes]: the activation memory when it begins.
+
+    Returns
+    -------
+    numpy.ndarray
+        int [output pixels, buffers of a patch]: rows that are not zero in the busiest lane, at
+        least 1.
+    """
+    room = config.patch_lines * config.V
+    nonzero = _patches(d, memory) != d["offset"]
+    pixels, size = nonzero.shape
+    counts = []
+    for begin in range(0, size, room):
+        chunk = nonzero[:, begin:begin + room]
+        lanes = [chunk[:, lane::config.L].sum(axis=1) for lane in range(config.L)]
+        counts.append(np.maximum(np.max(lanes, axis=0), 1))
+    return np.stack(counts, axis=1)
+
+
+def _patches(d, memory):
+    """Every window as the feeder packs it: int8 [output pixels, patch bytes]."""
+    rows = d["y_start"] + d["stride_h"] * np.arange(d["out_h"])[:, None] + np.arange(d["kernel_h"])
+    starts = (d["in_start"] + d["y_step"] * np.arange(d["out_h"])[:, None]
+              + d["row_bytes"] * np.arange(d["kernel_h"]))
+    columns = (d["x_start"] + d["x_step"] * np.arange(d["out_w"])[:, None, None]
+               + d["segment_pitch"] * np.arange(d["segments"])[:, None]
+               + np.arange(d["segment_bytes"])).reshape(d["out_w"], -1)
+    patches = []
+    for inside, start in zip((rows >= 0) & (rows < d["in_h"]), starts, strict=True):
+        there = inside[None, :, None] & ((columns >= 0) & (columns < d["row_bytes"]))[:, None, :]
+        found = memory[np.where(there, start[None, :, None] + columns[:, None, :], 0)]
+        patches.append(np.where(there, found, d["fill"]).reshape(d["out_w"], -1))
+    return np.concatenate(patches)
+
+
+def assumed_cycles(config: CoreConfig, d: dict[str, int],
+                   density: float = ASSUMED_DENSITY) -> np.ndarray:
+    """`visit_cycles` of activations of which nothing is known.
+
+    Behind a ReLU, where the zero point is -128, a ``density`` of them is not zero, evenly spread;
+    elsewhere all are not.
+    """
+    values = tuple((name, d[name]) for name in GEOMETRY)
+    return _assumed(config, values, density if d["offset"] == RELU_ZERO else 1.0)
+
+
+@lru_cache(maxsize=1024)
+def _assumed(config, values, density):
+    d = dict(values)
+    memory = np.full(config.act_lines * config.V, d["offset"], np.int8)
+    memory[np.random.default_rng(0).random(len(memory)) < density] = d["offset"] ^ 1
+    return visit_cycles(config, d, memory)
+
+
+def skips(d: dict[str, int]) -> bool:
+    """Whether a descriptor's lanes pass over zeros."""
+    return d["op"] == Opcode.CONV and bool(d["skip"])
