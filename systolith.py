@@ -145,7 +145,8 @@ def simulate(arguments) -> int:
     store = _store(arguments)
     graph = _load(arguments.model)
     target = _target(arguments)
-    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold, store=store, skip=arguments.skip)
+    program = compile_model(graph, target, fit=arguments.fit, fold=arguments.fold, store=store,
+                            skip=arguments.skip)
     from sim.simulate import load_expected, load_inputs
     from sim.simulate import simulate as run
     inputs = load_inputs(arguments.input, graph)
@@ -213,8 +214,7 @@ def _add_fold(parser):
 
 
 def _add_skip(parser):
-    from gen.skip import SKIPS
-    parser.add_argument("--skip", choices=SKIPS, default="auto",
+    parser.add_argument("--skip", choices=("auto", "on", "off", "act"), default="auto",
                         help="pass over zero activations: auto where the core can (the default), "
                              "on or act: or else fail, off: in no layer")
 

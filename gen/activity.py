@@ -28,8 +28,8 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> n
     Returns
     -------
     numpy.ndarray
-        int [output pixels, buffers of a patch]: rows that are not zero in the busiest lane, at
-        least 1.
+        int [output pixels, buffers of a patch]: rows that are not zero in the busiest lane, and one
+        more if its last window has none.
     """
     room = config.patch_lines * config.V
     nonzero = _patches(d, memory) != d["offset"]
@@ -37,8 +37,11 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> n
     counts = []
     for begin in range(0, size, room):
         chunk = nonzero[:, begin:begin + room]
-        lanes = [chunk[:, lane::config.L].sum(axis=1) for lane in range(config.L)]
-        counts.append(np.maximum(np.max(lanes, axis=0), 1))
+        tail = -(-chunk.shape[1] // config.L) - 1      # the last row, and where its window begins
+        tail = tail // config.window_rows * config.window_rows * config.L
+        lanes = [chunk[:, lane::config.L].sum(axis=1)
+                 + ~chunk[:, tail + lane::config.L].any(axis=1) for lane in range(config.L)]
+        counts.append(np.max(lanes, axis=0))
     return np.stack(counts, axis=1)
 
 

@@ -110,7 +110,7 @@ def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
 
 def descriptor_cycles(config: CoreConfig, d: dict[str, int],
                       costs: np.ndarray | None = None) -> Cycles:
-    """Cycles from the fetch of a descriptor to the last of its counters; ``costs``: of `predict`."""
+    """Cycles from the fetch of a descriptor to its last counter; ``costs``: see `predict`."""
     control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
@@ -181,7 +181,7 @@ def _load_cycles(config, d):
 
 def _fetch_cycles(config, words):
     """From the begin of a fetch until its lines are there."""
-    return max(1, words // config.line_words) + read_latency(config) + 1
+    return max(1, words // config.line_words) + read_latency(config) + 1 + config.pipelined
 
 
 def _sum(parts: Iterable[Cycles]) -> Cycles:

@@ -33,6 +33,8 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
         "weights": config.L * weights,
         "patches": config.P * config.L * blocks(memory, lane,
                                                 config.patch_depth, "1r1w"),
+        "masks": config.P * blocks(memory, config.L * config.window_rows, config.mask_depth,
+                                   "1r1w") if config.skips else 0,
         "parameters": units * (blocks(memory, 32 + split, beats, shared)
                                + blocks(memory, 37 - split, beats, shared)),
         "table": config.P * units * blocks(memory, 32, config.table_depth, "1r1w"),

@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 from gen.lower.steps import Lowered
-from hw.config import CoreConfig, ConfigError
+from hw.config import ConfigError, CoreConfig
 from hw.layout import Opcode
-
-SKIPS = ("auto", "on", "off", "act")
 
 
 def skipping(lowered: Lowered, config: CoreConfig, choice: str) -> Lowered:
@@ -27,8 +25,8 @@ def skipping(lowered: Lowered, config: CoreConfig, choice: str) -> Lowered:
         The core has no scanners.
     """
     if choice in ("on", "act") and not config.skips:
-        raise ConfigError(f"--skip {choice} must meet a core with skip=act, not skip={config.skip}; "
-                          f"give --set skip=act or --skip auto")
+        raise ConfigError(f"--skip {choice} must meet a core with skip=act, not "
+                          f"skip={config.skip}; give --set skip=act or --skip auto")
     if choice == "off" or not config.skips:
         return lowered
     layers = tuple(replace(layer, steps=tuple(

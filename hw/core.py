@@ -107,7 +107,8 @@ class Core(wiring.Component):
         pagers = [pager] if pager else []
         if self.config.P == 2 and pager:
             m.d.sync += clusters[0].pause.eq(pager.pause)
-            m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)   # of the weights that a write meets
+            # Of the weights that a write meets.
+            m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)
         for cluster in clusters:
             stage += [cluster.d.eq(d), cluster.start.eq(start), cluster.clear.eq(clear)]
             d, start, clear = cluster.d, cluster.start, cluster.clear

@@ -35,7 +35,8 @@ class Counters(wiring.Component):
         self.config = config
         super().__init__({
             "restart": In(1), "running": In(1), "launch": In(1), "working": In(1),
-            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1), "cycles": Out(32),
+            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1),
+            "cycles": Out(32),
             "select": In(2), "word": Out(32)})
 
     def elaborate(self, platform):

@@ -11,7 +11,7 @@ from hw.delay import delayed
 from hw.descriptor import descriptor_shape
 from hw.layout import Opcode
 from hw.offsets import OutputWalk
-from hw.params import PARAM_SHAPE
+from hw.params import PARAM_SHAPE, ParamMemory
 from hw.ports import read_client, write_client
 from hw.requant import Requantizer
 from hw.residual import ResidualReader
@@ -66,7 +66,7 @@ class Drain(wiring.Component):
     @staticmethod
     def lead(config: CoreConfig) -> int:
         """Cycles from the fetch of a beat's parameters, table entries and psums to their use."""
-        return config.ram_latency + config.pipelined
+        return ParamMemory.latency(config) + config.pipelined
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
@@ -167,11 +167,11 @@ class Drain(wiring.Component):
                       other.eq(Mux(d.table_first & ~is_max, b, a))]
             difference = Signal(signed(9), name=f"difference{unit}")
             m.d.sync += difference.eq(other.as_signed() - d.z_other)
-            difference = delayed(m, difference, config.ram_latency - 1)
+            difference = delayed(m, difference, latency - config.pipelined - 1)
             m.d.comb += [
                 table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr),
                 table.w_data.eq(self.t_data),
-                table.r_addr.eq(looked_up),
+                table.r_addr.eq(delayed(m, looked_up, config.pipelined)),
                 requant.i_valid.eq(fire), requant.i.second.eq(is_second),
                 requant.i.acc.eq(Mux(is_second, Mux(no_table, 0, table.r_data) + (difference << 19),
                                      shadow.word_select(unit, config.acc_width).as_signed())),

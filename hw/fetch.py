@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import PROGRAM_VERSION, CoreConfig
+from hw.delay import delayed
 from hw.descriptor import descriptor_shape
 from hw.layout import DESCRIPTOR, DESCRIPTOR_WORDS, MAGIC, Error
 from hw.ports import line_address_bits, read_client
@@ -44,12 +45,15 @@ class Fetch(wiring.Component):
         ]
         with m.If(self.r.valid & self.r.ready):
             m.d.sync += wanted.eq(wanted + 1)
-        with m.If(self.r.done):
+        came = Signal(self.config.line_bits)       # nothing but wire between memory and register
+        stage = m.d.sync if self.config.pipelined else m.d.comb
+        stage += came.eq(self.r.data)
+        with m.If(delayed(m, self.r.done, self.config.pipelined)):
             m.d.sync += fetched.eq(fetched + 1)
             per_line = self.config.V // 4
             for line in range(max(1, DESCRIPTOR_WORDS // per_line)):
                 with m.If(fetched == line):
-                    self._line(m, range(line * per_line, (line + 1) * per_line))
+                    self._line(m, came, range(line * per_line, (line + 1) * per_line))
         with m.If(self.begin):
             m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1), self.oversize.eq(0),
                          self.header.eq(Error.NONE)]
@@ -57,11 +61,11 @@ class Fetch(wiring.Component):
             m.d.sync += running.eq(0)
         return m
 
-    def _line(self, m, numbers):
+    def _line(self, m, came, numbers):
         """Take the words with these numbers from the line that has come."""
         excess = 0
         for position, number in enumerate(numbers):
-            word = self.r.data.word_select(position, 32)
+            word = came.word_select(position, 32)
             for name, field in DESCRIPTOR.items():
                 if field.word == number:
                     target, bits = self.d[name], word[field.low:field.low + field.width]
@@ -76,6 +80,6 @@ class Fetch(wiring.Component):
                   (2, self.config.hash, Error.CONFIG))
         for number, expected, code in reversed(header):     # of several, the first one counts
             if number in numbers:
-                word = self.r.data.word_select(number - numbers[0], 32)
+                word = came.word_select(number - numbers[0], 32)
                 with m.If((word != expected) & (self.header == Error.NONE)):
                     m.d.sync += self.header.eq(code)

@@ -121,12 +121,14 @@ class Operands(wiring.Component):
         Every row goes into the first ring in the place of that which leaves it for the second ...
         """
         valid = delayed(m, self.issue.valid & self.channel, self.part_latency(self.config))
-        slot, line = Signal(range(STRIP_ROWS)), self.part.as_value()
-        with m.If(self.start):
-            m.d.sync += slot.eq(0)
-        with m.Elif(valid):
-            m.d.sync += slot.eq(Mux(slot == self.delay, 0, slot + 1))
+        line = self.part.as_value()
         for n in range(self.channel_lanes(self.config) - 1):
+            # A slot for each ring, as one net to all is slow: initial values keep them apart.
+            slot = Signal(range(STRIP_ROWS), init=n, name=f"slot{n}")
+            with m.If(self.start):
+                m.d.sync += slot.eq(0)
+            with m.Elif(valid):
+                m.d.sync += slot.eq(Mux(slot == self.delay, 0, slot + 1))
             ring = Memory(shape=len(line), depth=STRIP_ROWS, init=[])
             m.submodules[f"ring{n}"] = ring
             write, read = ring.write_port(), ring.read_port(domain="comb")

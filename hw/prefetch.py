@@ -97,7 +97,7 @@ class Prefetch(wiring.Component):
         m.d.comb += passes.step.eq(ends)
         m.d.sync += ends.eq(over & self.visit.ends)
         with m.If(begin):
-            m.d.sync += behind.eq(Mux(d.hold, base, base + (chosen.rows - chosen.ahead)))
+            m.d.sync += behind.eq(base + chosen.own)
         with m.If(over):
             m.d.sync += base.eq(Mux(self.visit.ends, upcoming, behind))
         # Buffers are fresh from commit to visit, used until the lanes are done.
@@ -118,8 +118,9 @@ class Prefetch(wiring.Component):
         return m
 
     def _held_shape(self):
-        return data.StructLayout({"rows": row_bits(self.config), "last": 1,
-                                  "ahead": row_bits(self.config) if self.config.strips else 0})
+        """``own``: weight rows of its own; ``ahead``: rows before the first of them."""
+        rows = row_bits(self.config)
+        return data.StructLayout({"rows": rows, "last": 1, "own": rows, "ahead": rows})
 
     def _buffers(self, m):
         """What is known of every buffer since its commit."""
@@ -128,10 +129,10 @@ class Prefetch(wiring.Component):
                      for b in range(config.patch_buffers))
         filled = held[patch.addr[config.patch_addr_bits:]]
         with m.If(patch.commit):
-            m.d.sync += [filled.rows.eq(patch.rows), filled.last.eq(patch.last)]
-            if config.strips:
-                m.d.sync += filled.ahead.eq(
-                    Mux(is_strip(config, self.d), patch.rows - self.d.kernel_h, 0))
+            strip, rows = is_strip(config, self.d), patch.rows
+            own = Mux(strip, self.d.kernel_h, Mux(self.d.hold, 0, rows))
+            m.d.sync += [filled.rows.eq(rows), filled.last.eq(patch.last), filled.own.eq(own),
+                         filled.ahead.eq(Mux(strip, rows - self.d.kernel_h, 0))]
         return held
 
     def _weights(self, m, passes, ends):

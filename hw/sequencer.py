@@ -63,7 +63,8 @@ class Sequencer(wiring.Component):
             "r": Out(read_client(config)), "w": Out(word_client(config)),
             "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1),
             "clear": Out(1),
-            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1), "progress": In(1),
+            "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1),
+            "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1), "error_store": In(1),
             "tick": Out(1)})
 

@@ -9,7 +9,7 @@ from hw.delay import delayed
 from hw.issue import issue_members
 from hw.nonzero import Nonzero
 from hw.prefetch import Prefetch, visit_shape
-from hw.scanner import Scanner, window_shape
+from hw.scanner import Scanner
 
 
 class SkipIssue(wiring.Component):

@@ -93,7 +93,7 @@ def _conv(op, options, tensors):
     weights = tensors[op.inputs[1]].shape
     require(len(weights) == 4, f"{op.name} weights rank", "4", len(weights), AGAIN)
     dilation = options.DilationHFactor(), options.DilationWFactor()
-    inputs = op.inputs if len(op.inputs) > 2 else op.inputs + (-1,)
+    inputs = op.inputs if len(op.inputs) > 2 else (*op.inputs, -1)
     return {"inputs": inputs, **_window(op, options, tensors, weights[1:3], dilation)}
 
 

@@ -15,6 +15,7 @@ from sim.device import Device, DeviceError, Watch
 PROGRAM_REGISTER = next(offset for name, offset, *_ in REGISTERS if name == "PROGRAM")
 SLACK_CYCLES = 1_000_000
 SLACK_FACTOR = 100  # a run that takes this many times its lower bound is given up
+LANE_ROWS = [name for name, _ in COUNTERS].index("busy")
 STALLS = ("load", "page", "feed", "drain")
 
 
@@ -29,12 +30,15 @@ class LayerRun:
     stalls : dict of str to int
         Cycles of the busiest causes: "load" (constants copied), "page" (constants had not come
         from the backing store), "feed" (no patch), "drain" (psums waited).
+    lane_rows : int
+        Weight rows that lanes took, each of them C multiplications.
     output : numpy.ndarray
         int8, in the shape of the layer's placement: without folded channels.
     """
 
     cycles: int
     stalls: dict[str, int]
+    lane_rows: int
     output: np.ndarray
 
 
@@ -117,6 +121,7 @@ class Session:
                 end = run.cycles
             layers.append(LayerRun(
                 cycles=end - begin, stalls=self._stalls(layer, counters),
+                lane_rows=int(counters[layer.first:last + 1, LANE_ROWS].sum()),
                 output=unpack_tensor(layer.output, run.snapshots[number])))
         return Inference(cycles=run.cycles, layers=tuple(layers),
                          output=self._read(self.program.output))

@@ -20,6 +20,7 @@ from sim.golden import run as golden_run
 from sim.run import STALLS, Inference, Session
 from sim.verilated import build
 
+PER_INPUT = ("cycles", "utilization", "stalls", "macs_done", "lane_idle")   # of a layer
 BATCH = 16  # inputs whose golden tensors are in memory together
 # What numpy raises on a damaged .npy file.
 DAMAGE = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
@@ -39,7 +40,8 @@ class Simulation:
     cycles : list of int
         One per input.
     layers : list of dict
-        name, op, macs; cycles, utilization and stalls, one per input.
+        name, op, macs; one per input: cycles, utilization, stalls, macs_done (multiplications,
+        those of unused columns included) and lane_idle (cycles of lanes that had no row).
     outputs : list of numpy.ndarray
         int8 values of the model's last tensor.
     """
@@ -59,14 +61,16 @@ class Simulation:
 
     def add(self, inference: Inference) -> None:
         """Take in one input's measurements."""
-        peak = self.program.core_config.macs
+        config = self.program.core_config
         self.cycles.append(inference.cycles)
         self.outputs.append(host_output(self.graph, self.program, inference))
         for layer, run in zip(self.layers, inference.layers, strict=True):
             layer["cycles"].append(run.cycles)
-            layer["utilization"].append(round(layer["macs"] / (run.cycles * peak), 4)
+            layer["utilization"].append(round(layer["macs"] / (run.cycles * config.macs), 4)
                                         if run.cycles else 0.0)
             layer["stalls"].append(run.stalls)
+            layer["macs_done"].append(run.lane_rows * config.C)
+            layer["lane_idle"].append(run.cycles * config.P * config.L - run.lane_rows)
 
     def scores(self) -> np.ndarray:
         """Return the outputs as real values: [inputs, values]."""
@@ -161,8 +165,8 @@ def simulate(graph: Graph, program: Program, inputs: np.ndarray, *, store: Store
         The core stopped with an error or did not finish.
     """
     result = Simulation(graph=graph, program=program)
-    result.layers = [{"name": layer.name, "op": layer.kind, "macs": layer.macs, "cycles": [],
-                      "utilization": [], "stalls": []} for layer in program.layers]
+    result.layers = [{"name": layer.name, "op": layer.kind, "macs": layer.macs,
+                      **{name: [] for name in PER_INPUT}} for layer in program.layers]
     comparison = Comparison()
     binary = build(program.core_config, trace=trace is not None, stage=stage)
     stage("simulating")

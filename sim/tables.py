@@ -16,20 +16,23 @@ def layer_table(result: Simulation) -> Table:
     table = Table(title=f"{result.program.model} on {result.program.target}"
                         + (f", mean of {count} inputs" if count > 1 else ""))
     table.add_column("layer", overflow="fold")
-    for name in ("output", "MACs", "cycles", "of peak", *(f"{name} stalls" for name in STALLS)):
+    for name in ("output", "MACs", "cycles", "MACs/cycle", "of peak",
+                 *(f"{name} stalls" for name in STALLS)):
         table.add_column(name, justify="right")
+    peak = result.program.core_config.macs
     for layer, info in zip(result.layers, result.program.layers, strict=True):
         cycles = sum(layer["cycles"]) / count
         share = sum(layer["utilization"]) / count
         stalls = mean_stalls(layer)
         table.add_row(layer["name"], "x".join(map(str, info.output.shape[1:])),
                       f"{layer['macs']:,}", f"{cycles:,.0f}",
+                      f"{share * peak:.1f}" if layer["macs"] else "",
                       f"{share:.1%}" if layer["macs"] else "",
                       *(f"{stalls[name]:,.0f}" for name in STALLS))
     total = sum(result.cycles) / count
-    peak = result.program.core_config.macs
     table.add_section()
     table.add_row("total", "", f"{result.macs:,}", f"{total:,.0f}",
+                  f"{result.macs / total:.1f}" if total else "",
                   f"{result.macs / (total * peak):.1%}" if total else "",
                   *(f"{sum(mean_stalls(layer)[name] for layer in result.layers):,.0f}"
                     for name in STALLS))

@@ -12,7 +12,7 @@ from gen.image import pack_input, unpack_tensor
 from gen.targets import PRESETS
 from hw.config import CoreConfig, slot_bytes
 from hw.layout import Opcode, Space, decode
-from hw.params import PARAM_SHAPE
+from hw.params import PARAM_SHAPE, ParamMemory
 from hw.ports import read_latency
 from hw.weights import WeightBanks
 from models.tflite_reader import parse
@@ -45,7 +45,7 @@ class Machine:
         self.reads = {(n, client): deque([None] * read_latency(config))
                       for n in range(config.P) for client in ("feed", "residual")}
         self.weights = [deque([0] * WeightBanks.latency(config)) for _ in self.clusters]
-        self.params = [deque([0] * config.ram_latency) for _ in self.clusters]
+        self.params = [deque([0] * ParamMemory.latency(config)) for _ in self.clusters]
 
     def descriptors(self) -> list[dict]:
         """The program, of which everything but LOAD runs on clusters."""

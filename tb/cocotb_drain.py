@@ -12,6 +12,7 @@ from hw.config import CoreConfig
 from hw.descriptor import descriptor_shape
 from hw.drain import Drain
 from hw.layout import Opcode
+from hw.params import ParamMemory
 from hw.ports import read_latency
 from sim.golden import mbqm
 from tb import patch_model
@@ -108,7 +109,7 @@ class Bench:
 
     def __init__(self, dut, model: Model, rng: random.Random):
         self.dut, self.model, self.config, self.rng = dut, model, model.config, rng
-        self.beats = deque([0] * self.config.ram_latency)
+        self.beats = deque([0] * ParamMemory.latency(self.config))
         self.reads = deque([None] * read_latency(self.config))
         self.psums = deque([None] * Drain.lead(self.config))
         self.writes, self.waited, self.held = [], 0, 0
@@ -416,7 +417,7 @@ async def parameters_come_back_as_beats(dut):
                 dut.params__w_en.value = 0
                 await FallingEdge(dut.clk)
     dut.params__w_en.value = 0
-    due = [deque([None] * config.ram_latency) for _ in range(config.P)]
+    due = [deque([None] * ParamMemory.latency(config)) for _ in range(config.P)]
     for _ in range(300):
         for p in range(config.P):
             address = rng.randrange(config.param_groups * config.beats)

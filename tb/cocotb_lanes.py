@@ -9,6 +9,7 @@ import cocotb
 from hw.issue import Issue, issue_shape
 from hw.layout import Opcode
 from hw.packer import patch_write
+from hw.sequencer import FLUSH_CYCLES
 from tb.drive import Part, configs, descriptor, start
 from tb.patch_model import groups, passes, pixels
 
@@ -48,7 +49,7 @@ async def pixel_walk_visits_every_pixel_once(dut):
             await part.settled()
             assert bool(part.get("empty")) == (not todo), d
             await part.edge()
-            for here, after in zip(todo, (todo + [None])[1:], strict=True):
+            for here, after in zip(todo, ([*todo, None])[1:], strict=True):
                 while True:
                     step = random.random() < 0.7
                     part.set(step=step, again=here[2])
@@ -200,8 +201,11 @@ class IssueBench:
             done, total = 0, sum(n for n, _ in patch)
             for n, _ in patch:
                 for row in range(n):
+                    weight = base + (0 if still else max(0, done - warm))
+                    if self.config.skips and done < warm:     # its products do not count
+                        weight = base + done - warm & (1 << self.config.weight_addr_bits) - 1
                     rows.append({
-                        "row": row, "weight": base + (0 if still else max(0, done - warm)),
+                        "row": row, "weight": weight,
                         "first": done <= warm, "last": done == total - 1, "buffer": buffer,
                         "part": g % self.config.groups_per_line})
                     done += 1
@@ -301,11 +305,12 @@ async def issue_leaves_no_bubble_between_passes(dut):
                 stalls += bool(passes) and kinds[1]
                 cycles += bool(passes)
                 assert cycles < LIMIT
-            assert stalls == 0, f"{stalls} bubbles: {d}, {buffers}"
             starts = [n for n, row in enumerate(rows) if n == 0 or rows[n - 1]["last"]]
             lengths = [b - a for a, b in pairwise([*starts, len(rows)])]
             waits = sum(max(0, spacing - length) for length in lengths[1:])
             assert cycles == len(rows) + waits
+            most = waits if bench.config.skips else 0   # windows come no faster than drains end
+            assert stalls <= most, f"{stalls} bubbles: {d}, {buffers}"
             bench.buffer = patches.buffer
     await together(dut, "issue", body)
 
@@ -323,7 +328,8 @@ async def issue_forgets_everything_at_clear(dut):
             for _ in range(random.randint(0, 40)):
                 await bench.cycle(patches, True, 9)
             bench.part.set(clear=1, patch=0, taken=0)
-            await bench.part.edge()
+            for _ in range(FLUSH_CYCLES):
+                await bench.part.edge()
             bench.part.set(clear=0)
             bench.buffer = 0
             d, buffers = bench.layer()
@@ -363,14 +369,18 @@ async def issue_reports_rows_that_are_not_there(dut):
                 found, _, errors = await bench.cycle(patches, True, 1)
                 for hits, error in zip(seen, errors, strict=True):
                     if error:
-                        assert found is not None
+                        assert found is not None or config.skips
                         hits.append(issued)
                 issued += found is not None
             assert issued >= 8
-            assert {n for n in seen[0] if n < 8} == set(address), (d, seen)
-            assert {n for n in seen[1] if n < 8} >= set(patch), (d, seen)
+            if config.skips:              # found when the windows are read, ahead of the rows
+                assert bool(seen[0]) == bool(address), (d, seen)
+            else:
+                assert {n for n in seen[0] if n < 8} == set(address), (d, seen)
+                assert {n for n in seen[1] if n < 8} >= set(patch), (d, seen)
             assert bool(seen[1]) == bool(patch), (d, seen)
             part.set(clear=1)
-            await part.edge()
+            for _ in range(FLUSH_CYCLES):
+                await part.edge()
             part.set(clear=0)
     await together(dut, "issue", body)

@@ -6,6 +6,7 @@ from collections import deque
 import cocotb
 
 from hw.config import PROGRAM_VERSION, CoreConfig
+from hw.counters import issued_shape
 from hw.descriptor import descriptor_shape
 from hw.layout import (
     DESCRIPTOR,
@@ -275,7 +276,8 @@ async def counters_count_cycles_stalls_and_rows(dut):
     for _ in range(1200):
         rates = {"restart": 0.01, "launch": 0.03, "running": 0.9, "working": 0.8}
         now = {name: rng.random() < rates.get(name, 0.5) for name in names}
-        now["issued"] = rng.getrandbits(config.P)
+        lanes = [rng.randint(0, config.L) for _ in range(config.P)]
+        now["issued"] = issued_shape(config).const(lanes).as_bits()
         select = rng.randrange(4)
         part.set(select=select, **now)
         await part.settled()
@@ -286,7 +288,7 @@ async def counters_count_cycles_stalls_and_rows(dut):
             feed = drain = busy = 0
         elif now["working"]:
             feed, drain = feed + now["feed_stall"], drain + now["drain_stall"]
-            busy += int(now["issued"]).bit_count()
+            busy += sum(lanes)
         await part.edge()
     assert cycles
 

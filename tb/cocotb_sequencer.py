@@ -7,6 +7,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, FallingEdge
 
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
+from hw.counters import issued_shape
 from hw.descriptor import descriptor_shape
 from hw.layout import COUNTER_WORDS, MAGIC, STRIP_ROWS, Error, Opcode, Space, encode
 from hw.sequencer import FLUSH_CYCLES, TIMEOUT_BITS
@@ -55,8 +56,9 @@ class Bench:
         work, since = 0, -1           # cycles that the units still need; since the launch
         counts = [0, 0, 0]
         for cycle in range(LIMIT):
+            lanes = [rng.randint(0, self.config.L) for _ in range(self.config.P)]
             events = {"feed_stall": rng.getrandbits(1), "drain_stall": rng.getrandbits(1),
-                      "issued": rng.getrandbits(self.config.P)}
+                      "issued": issued_shape(self.config).const(lanes).as_bits()}
             ready = rng.random() < 0.5
             part.set(**events, progress=rng.getrandbits(1), w__ready=ready,
                      units_idle=work == 0 or 0 <= since < self.config.settle_cycles)
@@ -72,7 +74,7 @@ class Bench:
             settled = since >= self.config.settle_cycles
             if since >= 0:             # launched: this cycle counts
                 counts = [counts[0] + events["feed_stall"], counts[1] + events["drain_stall"],
-                          counts[2] + events["issued"].bit_count()]
+                          counts[2] + sum(lanes)]
                 if settled and work == 0:
                     outcome.counts.append((counts[0], counts[1], counts[2]))
                     since = -1

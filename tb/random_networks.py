@@ -33,7 +33,8 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
         param_groups=rng.choice([3, 8, 40]), dim_bits=rng.choice([8, 16]),
         acc_width=rng.choice([32, rng.randint(24, 32)]), multiplier=multiplier, memory=memory,
         mac_dsps=2 * rng.randint(0, p * lanes * columns // 2) if multiplier == "mult18x18d" else 0,
-        pages=rng.choice([0, 1, 1]), column_bits=rng.choice([12, 16]))
+        pages=rng.choice([0, 1, 1]), column_bits=rng.choice([12, 16]),
+        skip="off" if memory == "ice40" else rng.choice(["off", "act"]))
 
 
 def _rates(columns: int) -> list[Fraction]:

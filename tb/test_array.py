@@ -12,6 +12,7 @@ CONFIGS = {
     "lane": CoreConfig(L=1, C=4, V=4, Q=1, patch_lines=16, patch_buffers=2),
     "ecp5": CoreConfig(L=4, C=4, V=16, patch_lines=16, multiplier="mult18x18d", mac_dsps=8,
                        memory="dp16kd"),
+    "skip": CoreConfig(L=2, C=4, V=8, patch_lines=16, skip="act"),
     "ice40": CoreConfig(L=2, C=4, V=8, Q=1, F=1, patch_lines=16, multiplier="sb_mac16",
                         memory="ice40", act_lines=16384),
 }

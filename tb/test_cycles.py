@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sim.golden
 import systolith
 from gen.compile import compile_model
 from gen.cycles import predict
@@ -18,6 +19,7 @@ from gen.targets import PRESETS, FitError, Target, resolve
 from hw.config import CoreConfig
 from models.graph import ModelError
 from models.tflite_reader import load, parse
+from sim.activity import visit_costs
 from sim.run import Inference, Session
 from sim.verilated import BINARY, build, cache_folder, source_hash
 from tb import small_core
@@ -39,11 +41,16 @@ CORES = {
     # strips, several groups a line, a port for the feeder alone, weights in pages
     "wide": CoreConfig(P=1, L=4, C=4, V=16, Q=Fraction(1, 2), F=2, act_lines=2048, weight_rows=64,
                        patch_lines=16, patch_buffers=4, param_groups=16),
+    # two clusters whose lanes pass over zeros
+    "skip": CoreConfig(P=2, L=4, C=4, V=8, Q=Fraction(4), F=2, act_lines=4096, weight_rows=1024,
+                       patch_lines=64, patch_buffers=8, param_groups=64, skip="act"),
     # two clusters on one port
     "crowd": CoreConfig(P=2, L=2, C=4, V=8, Q=Fraction(2), F=1, act_lines=4096, weight_rows=1024,
                         patch_lines=32, patch_buffers=2, param_groups=64),
 }
-EXACT = ("pair", "bytes", "wide")
+EXACT = ("pair", "bytes", "wide", "skip")
+SKIP_WITHIN = 0.03  # a layer of SKIP_LEAST cycles that passes over zeros
+SKIP_LEAST = 1000
 
 
 def random_net(rng: random.Random, number: int, patch_bytes: int) -> Net:
@@ -67,13 +74,14 @@ def random_net(rng: random.Random, number: int, patch_bytes: int) -> Net:
     return start.reshape().fully_connected(rng.randint(2, 20))
 
 
-def programs(name: str, most_rows: int = 20_000) -> list[Program]:
+def programs(name: str, most_rows: int = 20_000, skip: str = "off") -> list[Program]:
     """Random networks, compiled for a core."""
     config, rng, found = CORES[name], random.Random(name), []
     for number in range(NETWORKS):
         net = random_net(rng, number, config.patch_lines * config.V)
         try:
-            program = compile_model(parse(net.bytes()), replace(PRESETS["ecp5-85k"], config=config))
+            program = compile_model(parse(net.bytes()), replace(PRESETS["ecp5-85k"], config=config),
+                                    skip=skip)
         except ModelError:
             continue        # too large for these memories
         if sum(layer.rows for layer in program.layers) <= most_rows:
@@ -112,13 +120,45 @@ def test_random_layers_take_the_predicted_cycles(name, tmp_path):
 
 def check_network(path: Path, target: Target, fit: bool = False) -> None:
     """A network on a preset takes the predicted cycles, predicted within two seconds."""
-    program = compile_model(load(path), target, fit=fit)
+    program = compile_model(load(path), target, fit=fit, skip="off")
     begin = time.process_time()
     predict(program)
     assert time.process_time() - begin < 2
     inference = measured(program, build(program.core_config))
     assert differences(program, inference) == []
     assert sum(cycles.total for cycles in predict(program)) == inference.cycles
+
+
+def test_random_layers_that_skip_take_the_predicted_cycles(tmp_path):
+    """Given what they see: random inputs, of which a random part is zero."""
+    binary, rng = small_core.build(CORES["skip"], tmp_path), np.random.default_rng(5)
+    seen = 0
+    for graph, program in skipping_programs():
+        x = rng.integers(-128, 128, program.input.shape, np.int8)
+        x[rng.random(x.shape) < rng.random()] = graph.tensors[graph.input].zero_point
+        with Session(program, binary) as session:
+            inference = session.infer(x)
+        golden = sim.golden.run(graph, x)
+        found = predict(program, costs=visit_costs(program, golden, 0, x))
+        for layer, cycles in zip(inference.layers, found, strict=True):
+            if layer.cycles >= SKIP_LEAST:
+                assert abs(cycles.total - layer.cycles) <= SKIP_WITHIN * layer.cycles
+                seen += 1
+    assert seen >= 10
+
+
+def skipping_programs() -> list:
+    """Convolutions of several sizes, strides and depths, with ReLUs between them."""
+    found, rng, config = [], random.Random(9), CORES["skip"]
+    for number in range(12):
+        net = Net((1, rng.randint(6, 12), rng.randint(6, 12), rng.randint(3, 24)), seed=number)
+        net.conv(rng.randint(4, 24), (3, 3), activation="RELU")
+        net.conv(rng.randint(4, 24), (rng.randint(1, 3), 1), stride=(1, 1), activation="RELU")
+        net.conv(rng.randint(4, 24), (2, 2), stride=(2, 1), padding="SAME")
+        graph = parse(net.bytes())
+        target = replace(PRESETS["ecp5-85k"], config=config)
+        found.append((graph, compile_model(graph, target, skip="on")))
+    return found
 
 
 def is_built(target: Target) -> bool:

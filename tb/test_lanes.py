@@ -4,6 +4,7 @@
 from hw.config import CoreConfig
 from hw.issue import Issue
 from hw.lane import Lane
+from hw.skip import SkipIssue
 from hw.walk import GroupWalk, PixelWalk
 from tb.bench import run_cocotb
 from tb.test_cells import Bundle
@@ -12,16 +13,22 @@ COMMON = {"act_lines": 160, "patch_lines": 16, "Q": 2, "param_groups": 16, "weig
 CONFIGS = {
     "two": CoreConfig(P=2, L=2, C=4, V=8, **COMMON),
     "one": CoreConfig(P=1, L=4, C=4, V=4, patch_buffers=2, **COMMON),
+    "skip": CoreConfig(P=2, L=4, C=4, V=8, patch_buffers=8, skip="act", **COMMON),
     "wide": CoreConfig(P=1, L=1, C=8, V=8, patch_buffers=8, **COMMON),
 }
 SPACING_BITS = 7
+
+
+def issue_of(config: CoreConfig):
+    """Return the class that issues rows in this core."""
+    return SkipIssue if config.skips else Issue
 
 
 def parts(config: CoreConfig, name: str) -> dict:
     """One lane, and of each cluster an issue and the walks."""
     found = {f"lane_{name}0": Lane(config)}
     for index in range(config.P):
-        found |= {f"issue_{name}{index}": Issue(config, index, SPACING_BITS),
+        found |= {f"issue_{name}{index}": issue_of(config)(config, index, SPACING_BITS),
                   f"pixels_{name}{index}": PixelWalk(config, index),
                   f"groups_{name}{index}": GroupWalk(config, index)}
     return found

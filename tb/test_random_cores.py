@@ -10,10 +10,12 @@ import pytest
 from gen.compile import compile_model, paged_program
 from gen.cycles import STORE
 from gen.image import Program
+from gen.lower import lower
 from gen.pages import Paging
+from gen.skip import skipping
 from gen.store import Store
 from gen.targets import PRESETS
-from hw.config import MEMORIES, MULTIPLIERS, CoreConfig
+from hw.config import MEMORIES, MULTIPLIERS, SKIPS, CoreConfig
 from models.graph import Graph, ModelError
 from models.tflite_reader import parse
 from sim import golden
@@ -26,6 +28,7 @@ CORES, LONG_CORES = 22, 300
 FIRST = 267        # from this seed on CORES cores take every choice
 NETWORKS = 4       # a core
 INPUTS = 2         # a network
+ZEROS = 0.4        # of an input
 MOST_ROWS = 3000   # issued by the lanes: a bound of the simulation's time
 
 
@@ -40,7 +43,8 @@ def test_random_cores_take_every_choice():
     for name, choices in {"P": (1, 2), "L": (1, 2, 4, 8), "C": (4, 8, 16, 32), "F": (1, 2),
                           "V": (4, 8, 16, 32, 64), "memory": MEMORIES, "multiplier": MULTIPLIERS,
                           "patch_buffers": (2, 4, 8), "byte_writes": (False, True),
-                          "pages": (0, 1), "column_bits": (12, 16)}.items():
+                          "pages": (0, 1), "column_bits": (12, 16),
+                          "skip": SKIPS}.items():
         assert {getattr(config, name) for config in configs} == set(choices), name
     assert {config.cluster_q for config in configs} >= {Fraction(n, 4) for n in (1, 2, 4, 8, 16)}
     assert {config.align < config.V for config in configs} == {False, True}
@@ -79,7 +83,8 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig,
         try:
             paging = Paging(share=rng.randint(1, 4), kept=Fraction(rng.randint(0, 3), 4),
                             tables=rng.random() < 0.5)
-            program = (paged_program(graph, target, paging) if paged else
+            lowered = skipping(lower(graph, config), config, "auto")
+            program = (paged_program(graph, target, paging, lowered) if paged else
                        compile_model(graph, target))
         except ModelError:
             continue  # too large for these memories, or drawn weights near zero
@@ -92,7 +97,9 @@ def check_network(text: str, graph: Graph, program: Program, binary,
                   store: Store = STORE) -> None:
     """Run a network on some inputs and compare every tensor that the core writes."""
     shape = graph.tensors[graph.input].shape
-    x = np.random.default_rng(1).integers(-128, 128, (INPUTS, *shape), np.int8)
+    rng = np.random.default_rng(1)
+    x = rng.integers(-128, 128, (INPUTS, *shape), np.int8)
+    x[rng.random(x.shape) < ZEROS] = graph.tensors[graph.input].zero_point
     comparison = Comparison()
     with Session(program, binary, store=store) as session:
         for number in range(INPUTS):

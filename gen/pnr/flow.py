@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gen.paths import build_folder, work_folder
 from gen.pnr.area import area_report
+from gen.pnr.floorplan import floorplan
 from gen.pnr.shell import SHELL, shell
 from gen.targets import Target
 from gen.verilog import emit
@@ -132,6 +133,7 @@ def synthesise(target: Target, folder: Path) -> None:
         raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
                          f"see {keep(folder / 'yosys.log')}")
     (folder / "area.md").write_text(area_report(folder / "design.json"))
+    floorplan(folder / "design.json", target.device)
 
 
 def flip_flops(netlist: Path, family: str) -> int:
@@ -160,6 +162,7 @@ def place(target: Target, seed: int, folder: Path) -> dict:
     if target.family == "ecp5":
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
                       "--lpf", "shell.lpf", "--lpf-allow-unconstrained",
+                      "--placer", "static",   # heap spreads cells so far that routing fails
                       "--router", "router2"]  # router1 may never end
         (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
     else:

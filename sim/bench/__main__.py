@@ -112,7 +112,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [network.name for network in NETWORKS]
     parser.add_argument("-n", "--inputs", type=int, default=1, metavar="N",
-                        help="inputs to simulate (default: 1; the cycles do not depend on them)")
+                        help="inputs to simulate, whose cycles are averaged (default: 1)")
     parser.add_argument("--predict", action="store_true",
                         help="take the cycle model's word for the cycles: nothing is simulated")
     parser.add_argument("--network", action="append", choices=names, metavar="NAME",

@@ -79,6 +79,8 @@ class Cell:
         Why it does not fit; then nothing of the following is known.
     cycles : float
         Mean over the inputs.
+    dense_cycles : float
+        The same with `--skip off`, on cores that pass over zeros.
     mismatches : int
         Wrong values over all layers and inputs.
     kinds : dict of str to Share
@@ -89,6 +91,7 @@ class Cell:
     macs: int
     refusal: str = ""
     cycles: float = 0
+    dense_cycles: float = 0
     mismatches: int = 0
     kinds: dict[str, Share] = field(default_factory=dict)
 
@@ -99,8 +102,13 @@ class Cell:
 
     @property
     def utilization(self) -> float:
-        """Part of the array's peak, 0..1."""
+        """Part of the array's peak, beyond 1 where lanes pass over enough zeros."""
         return self.macs / (self.cycles * self.peak) if self.cycles else 0.0
+
+    @property
+    def dense_utilization(self) -> float:
+        """Part of the array's peak with `--skip off`, 0..1."""
+        return self.macs / (self.dense_cycles * self.peak) if self.dense_cycles else 0.0
 
     def kind_utilization(self, kind: str) -> float:
         """Part of the array's peak during the layers of a kind, 0..1."""
@@ -193,15 +201,23 @@ def measure(case: Case, graph: Graph, preset: str, inputs: np.ndarray | None,
     except FitError as error:
         return Cell(preset=preset, peak=target.config.macs, macs=0, refusal=str(error))
     cell = Cell(preset=preset, peak=target.config.macs, macs=sum(x.macs for x in program.layers))
-    if inputs is None:
-        layers = [float(cycles.total) for cycles in predict(program)]
-        cell.cycles = sum(layers)
-    else:
-        result = simulate(graph, program, inputs, stage=stage)
-        layers = [float(np.mean(layer["cycles"])) for layer in result.layers]
-        cell.cycles, cell.mismatches = float(np.mean(result.cycles)), result.mismatches
+    layers, cell.cycles, cell.mismatches = _run(graph, program, inputs, stage)
+    if target.config.skips:
+        dense = compile_model(graph, target, fit=preset in case.fit, fold=case.fold, skip="off")
+        _, cell.dense_cycles, wrong = _run(graph, dense, inputs, stage)
+        cell.mismatches += wrong
     cell.kinds = by_kind(program, layers)
     return cell
+
+
+def _run(graph, program, inputs, stage):
+    """Mean cycles of every layer and of an inference, and mismatches."""
+    if inputs is None:
+        layers = [float(cycles.total) for cycles in predict(program)]
+        return layers, sum(layers), 0
+    result = simulate(graph, program, inputs, stage=stage)
+    layers = [float(np.mean(layer["cycles"])) for layer in result.layers]
+    return layers, float(np.mean(result.cycles)), result.mismatches
 
 
 def by_kind(program: Program, cycles: list[float]) -> dict[str, Share]:

