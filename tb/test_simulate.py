@@ -22,7 +22,8 @@ from tb.tflite_builder import Net
 
 TARGET = "up5k"
 KEYS = ["model", "target", "config", "macs", "inputs", "mismatches", "cycles", "layers", "outputs"]
-LAYER_KEYS = ["name", "op", "macs", "cycles", "utilization", "stalls"]
+LAYER_KEYS = ["name", "op", "macs", "cycles", "utilization", "stalls", "macs_done",
+              "lane_idle"]
 
 
 @pytest.fixture(scope="module")
