@@ -1,4 +1,4 @@
-"""The command line: check, compile, generate, simulate and build."""
+"""The command line: check, compile, generate, simulate, sparsity and build."""
 
 import argparse
 import sys
@@ -213,6 +213,21 @@ def _add_fold(parser):
                         help="compute channels too that are constant or that nothing reads")
 
 
+def sparsity(arguments) -> int:
+    """Print what zeros a network has, layer by layer, and what passing over them is worth."""
+    from sim.simulate import load_inputs
+    from sim.sparsity import break_even_text, sparsity_table
+    from sim.sparsity import sparsity as measure
+    graph, target = _load(arguments.model), _target(arguments)
+    inputs = load_inputs(arguments.input, graph)[:arguments.inputs]
+    with _progress() as progress:
+        progress.add_task(f"{len(inputs)} inputs", total=None, count="")
+        layers = measure(graph, target, inputs)
+    _console().print(sparsity_table(graph, target, layers))
+    print(break_even_text())
+    return FINE
+
+
 def _add_skip(parser):
     parser.add_argument("--skip", choices=("auto", "on", "off", "act"), default="auto",
                         help="pass over zero activations: auto where the core can (the default), "
@@ -287,6 +302,16 @@ def _parser() -> Parser:
     sub.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     sub.add_argument("--trace", type=Path, metavar="FILE.vcd",
                      help="write waveforms of the first input")
+
+    sub = _subparser(commands, "sparsity", sparsity,
+                     "sparsity model.tflite --input images.npy --target ecp5-85k")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_target(sub, required=False)
+    sub.set_defaults(target=DEFAULT_TARGET)
+    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
+                     help="int8 [N, ...]: N inputs of the model")
+    sub.add_argument("-n", "--inputs", type=int, default=16, metavar="N",
+                     help="of these, the first N (default: 16)")
 
     sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
     _add_target(sub)

@@ -32,11 +32,9 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> n
         more if its last window has none.
     """
     room = config.patch_lines * config.V
-    nonzero = _patches(d, memory) != d["offset"]
-    pixels, size = nonzero.shape
-    counts = []
-    for begin in range(0, size, room):
-        chunk = nonzero[:, begin:begin + room]
+    found, counts = nonzero(d, memory), []
+    for begin in range(0, found.shape[1], room):
+        chunk = found[:, begin:begin + room]
         tail = -(-chunk.shape[1] // config.L) - 1      # the last row, and where its window begins
         tail = tail // config.window_rows * config.window_rows * config.L
         lanes = [chunk[:, lane::config.L].sum(axis=1)
@@ -45,8 +43,14 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> n
     return np.stack(counts, axis=1)
 
 
-def _patches(d, memory):
-    """Every window as the feeder packs it: int8 [output pixels, patch bytes]."""
+def nonzero(d: dict[str, int], memory: np.ndarray) -> np.ndarray:
+    """Which bytes of every window, as the feeder packs it, are not the zero point.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool [output pixels, patch bytes].
+    """
     rows = d["y_start"] + d["stride_h"] * np.arange(d["out_h"])[:, None] + np.arange(d["kernel_h"])
     starts = (d["in_start"] + d["y_step"] * np.arange(d["out_h"])[:, None]
               + d["row_bytes"] * np.arange(d["kernel_h"]))
@@ -58,7 +62,7 @@ def _patches(d, memory):
         there = inside[None, :, None] & ((columns >= 0) & (columns < d["row_bytes"]))[:, None, :]
         found = memory[np.where(there, start[None, :, None] + columns[:, None, :], 0)]
         patches.append(np.where(there, found, d["fill"]).reshape(d["out_w"], -1))
-    return np.concatenate(patches)
+    return np.concatenate(patches) != d["fill"]
 
 
 def assumed_cycles(config: CoreConfig, d: dict[str, int],

@@ -1,10 +1,13 @@
 """Real activations for the cycle model: what lies in the memory when a layer begins."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gen.activity import skips, visit_cycles
 from gen.cycles import descriptors
 from gen.image import Placement, Program, pack_input
+from hw.layout import Opcode
 
 
 def visit_costs(program: Program, golden: dict[int, np.ndarray], row: int,
@@ -26,22 +29,30 @@ def visit_costs(program: Program, golden: dict[int, np.ndarray], row: int,
     list of numpy.ndarray or None
         Of every descriptor that passes over zeros, `gen.activity.visit_cycles`.
     """
+    costs: list[np.ndarray | None] = [None] * program.descriptors
+    for _, n, d, memory in convolutions(program, golden, row, x):
+        if skips(d):
+            costs[n] = visit_cycles(program.core_config, d, memory)
+    return costs
+
+
+def convolutions(program: Program, golden: dict[int, np.ndarray], row: int,
+                 x: np.ndarray) -> Iterator[tuple[int, int, dict[str, int], np.ndarray]]:
+    """Every CONV: numbers of its layer and descriptor, its fields, the memory when it begins."""
     config = program.core_config
     memory = np.zeros(config.act_lines * config.V, np.int8)
     line, data = pack_input(program, x)
     memory[line * config.V:line * config.V + len(data)] = np.frombuffer(data, np.int8)
     kept = {tensor.tensor: list(tensor.kept) for tensor in program.folded}
-    costs: list[np.ndarray | None] = [None] * program.descriptors
     fields = descriptors(program)
-    for layer in program.layers:
+    for number, layer in enumerate(program.layers):
         for n in range(layer.first, layer.first + layer.count):
-            if skips(fields[n]):
-                costs[n] = visit_cycles(config, fields[n], memory)
+            if fields[n]["op"] == Opcode.CONV:
+                yield number, n, fields[n], memory
         values = golden[layer.output.tensor][row]
         if layer.output.tensor in kept:
             values = values[..., kept[layer.output.tensor]]
         _store(memory, layer.output, values, config.V)
-    return costs
 
 
 def _store(memory, place: Placement, values, line_bytes):

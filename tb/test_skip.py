@@ -1,15 +1,28 @@
 # amaranth: UnusedElaboratable=no
 """Passing over zeros: masks, scanners and the issue on their Verilog; the compiler's choice."""
 
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
+import systolith
+from gen.activity import visit_cycles
 from gen.skip import skipping
+from gen.targets import PRESETS
 from hw.config import ConfigError, CoreConfig
+from hw.layout import Opcode
 from hw.nonzero import Nonzero
 from hw.scanner import Scanner
 from hw.skip import SkipIssue
+from models.tflite_reader import load
+from sim.sparsity import break_even, sparsity
 from tb.bench import run_cocotb
+from tb.patch_model import buffers, patches, random_layer
 from tb.test_cells import Bundle
+from tb.test_cycles import FASHION
 from tb.test_lanes import SPACING_BITS
 
 COMMON = {"act_lines": 160, "Q": 2, "param_groups": 16, "weight_rows": 2048, "skip": "act"}
@@ -35,3 +48,49 @@ def test_skipping_needs_a_core_that_can():
         skipping(None, CoreConfig(), "on")
     with pytest.raises(ConfigError, match="skip must be off with memory=ice40"):
         CoreConfig(skip="act", memory="ice40", V=8, C=8, F=1, act_lines=16384)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_visits_take_the_busiest_lanes_rows(name):
+    """The cycle model's counts against windows packed with plain loops."""
+    config, rng = CONFIGS[name], random.Random(name)
+    for _ in range(40):
+        d = random_layer(rng, config, "conv") | {"split": 1, "op": int(Opcode.CONV)}
+        d["offset"] = d["fill"]
+        zero = d["fill"] & 255
+        memory = bytes(zero if rng.random() < 0.6 else rng.randrange(256)
+                       for _ in range(config.act_lines * config.V))
+        wanted = []
+        for patch in patches(d | {"chunked": 0, "groups": 1}, config, 0, memory):
+            for filled in buffers(d, config, [patch]):
+                lanes = []
+                for lane in range(config.L):
+                    rows = [filled.data[at] != zero
+                            for at in range(lane, min(len(filled.data), len(patch)), config.L)]
+                    tail = (filled.rows - 1) // config.window_rows * config.window_rows
+                    lanes.append(sum(rows) + (not any(rows[tail:])))
+                wanted.append(max(lanes))
+        found = visit_cycles(config, d, np.frombuffer(memory, np.int8))
+        assert found.reshape(-1).tolist() == wanted, d
+
+
+def test_sparsity_tells_zeros_and_their_worth(capsys):
+    images = FASHION.parent / "images.npy"
+    assert systolith.main(["sparsity", str(FASHION), "--input", str(images), "-n", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "zero activations" in printed and "up5k cannot skip" in printed
+    layers = sparsity(load(FASHION), PRESETS["ecp5-25k"], np.load(images)[:2])
+    assert [layer.name for layer in layers if layer.activations is None] == [
+        "op01_MAX_POOL_2D", "op06_MAX_POOL_2D", "op10_AVERAGE_POOL_2D"]
+    for layer in layers:
+        assert 1 - 1e-9 <= layer.expected <= layer.ideal + 0.02
+    assert sum(layer.dense for layer in layers) > 1.4 * sum(layer.skipping for layer in layers)
+    still = sparsity(load(FASHION), PRESETS["up5k"], np.load(images)[:1])
+    assert all(layer.expected == 1 for layer in still)
+
+
+def test_density_that_pays_depends_on_lanes_and_drain():
+    even = {name: break_even(target.config) for name, target in PRESETS.items()}
+    assert 0.8 < even["ecp5-25k"] < 1 and 0.8 < even["ecp5-85k"] < 1
+    slow = break_even(replace(PRESETS["ecp5-25k"].config, Q=Fraction(1, 4)))
+    assert slow < 0.7, "a drain of 64 cycles hides 36 rows"
