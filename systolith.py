@@ -97,16 +97,19 @@ def compile_(arguments) -> int:
     from gen.compile import compile_model
     from gen.image import to_bytes
     from gen.paths import require_folder, write_files
-    from gen.report import markdown, summarize
+    from gen.report import markdown, skip_text, summarize
     from gen.tables import cycle_table
     require_folder(arguments.output)
     store = _store(arguments)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
                             fold=arguments.fold, store=store, skip=arguments.skip)
+    values = summarize(program, store)
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program, store),
-        "report.json": json.dumps(summarize(program, store), indent=2)})
+        "report.json": json.dumps(values, indent=2)})
     _console().print(cycle_table(program, store))
+    if values["skipping"]["layers"]:
+        print(skip_text(values))
     print(f"{arguments.output}: program.bin, report.md, report.json")
     return FINE
 

@@ -44,7 +44,8 @@ class Cycles:
 
 
 def predict(program: Program, store: Store = STORE,
-            costs: Sequence[np.ndarray | None] | None = None) -> tuple[Cycles, ...]:
+            costs: Sequence[np.ndarray | None] | None = None,
+            dense: bool = False) -> tuple[Cycles, ...]:
     """Cycles of every layer of a program, in the order of ``program.layers``.
 
     Parameters
@@ -54,12 +55,15 @@ def predict(program: Program, store: Store = STORE,
     costs : sequence of numpy.ndarray or None, optional
         Of every descriptor that passes over zeros, `gen.activity.visit_cycles`; without them
         `gen.activity.assumed_cycles`.
+    dense : bool
+        As if no descriptor passed over zeros.
     """
     config = program.core_config
     arrivals = Arrivals(store, page_sizes(program.stream))
     found: list[Cycles] = []
     begin = [_fetch_cycles(config, HEADER_WORDS)]
     for n, d in enumerate(descriptors(program)):
+        d = d | {"skip": 0} if dense else d
         if d["op"] == Opcode.WAIT:
             found.append(_wait_cycles(config, arrivals.until(d["groups"], begin) - begin[-1]))
         else:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from gen.cycles import STORE, Cycles, predict, utilization
+from gen.activity import ASSUMED_DENSITY, skips
+from gen.cycles import STORE, Cycles, descriptors, predict, utilization
 from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
 from gen.store import Store, page_sizes
 
 FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, page: waited for the "
             "backing store, feed: cluster 0 waited for a patch, drain: for a free shadow. At "
-            "least: weight rows (or lines) that the busiest cluster takes, loads at a line per "
-            "cycle.")
+            "least, unless zeros are passed over: weight rows (or lines) that the busiest cluster "
+            "takes, loads at a line per cycle.")
 
 
 def summarize(program: Program, store: Store = STORE) -> dict:
@@ -26,6 +27,7 @@ def summarize(program: Program, store: Store = STORE) -> dict:
         "descriptors": program.descriptors, "memory": program.memory,
         "store": {"rate": str(store.rate), "latency": store.latency, "pages": len(pages),
                   "bytes": len(program.stream), "waiting": sum(x.page for x in found)},
+        "skipping": _skipping(program, store),
         "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
         "folded": {"macs": program.folded_macs, "tensors": [
@@ -44,6 +46,8 @@ def markdown(program: Program, store: Store = STORE) -> str:
              f"{program.descriptors} descriptors, configuration {values['config_hash']}.", ""]
     if program.stream:
         lines += [f"{store_text(values['store'])}.", ""]
+    if values["skipping"]["layers"]:
+        lines += [f"{skip_text(values)}.", ""]
     if program.folded:
         lines += [f"{fold_text(program.folded, program.folded_macs)}.", ""]
     lines += ["## Layers", "",
@@ -81,6 +85,15 @@ def markdown(program: Program, store: Store = STORE) -> str:
     return "\n".join(lines)
 
 
+def skip_text(values: dict) -> str:
+    """What passing over zeros is expected to be worth, in words."""
+    use = values["skipping"]
+    return (f"zero activations are passed over in {use['layers']} layers: with "
+            f"{use['density']:.0%} of them not zero behind a ReLU {values['cycles']:,} cycles "
+            f"instead of {use['dense_cycles']:,}, {use['dense_cycles'] / values['cycles']:.2f} "
+            f"times as fast")
+
+
 def store_text(use: dict) -> str:
     """What comes from the backing store and what that costs, in words."""
     return (f"from the backing store: {use['pages']:,} pages, {use['bytes']:,} bytes for every "
@@ -100,6 +113,14 @@ def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:
     count = sum(len(tensor.constants) for tensor in tensors)
     return (f"folded: {count:,} constant or unread channels of {len(tensors)} tensors, "
             f"{macs:,} MACs less")
+
+
+def _skipping(program: Program, store: Store) -> dict:
+    """Layers that pass over zeros, and the cycles if they did not."""
+    marked = [skips(d) for d in descriptors(program)]
+    return {"layers": sum(any(marked[x.first:x.first + x.count]) for x in program.layers),
+            "density": ASSUMED_DENSITY,
+            "dense_cycles": sum(x.total for x in predict(program, store, dense=True))}
 
 
 def _place(place):

@@ -11,8 +11,7 @@ from hw.packer import row_bits
 class Lane(wiring.Component):
     """Walks all rows of a patch buffer in order.
 
-    A lane owns its row and its weight address, and lanes meet only when all are ``last``: a lane
-    that skips rows needs nothing but another body here.
+    For cores without `hw.scanner`, whose lanes pass over rows.
 
     Members
     -------

@@ -40,7 +40,7 @@ def test_clusters_are_left_and_right():
     found = places(*names(2, 62, 16, 16), GRIDS["85k"])
 
     def middle(part):
-        columns = [int(re.match(r"X(\d+)/", site)[1]) for name, site in found.items()
+        columns = [int(re.findall(r"X(\d+)/", site)[0]) for name, site in found.items()
                    if part in name]
         return sum(columns) / len(columns)
     assert middle("cluster0") < middle("weights") < middle("cluster1")

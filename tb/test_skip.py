@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Passing over zeros: masks, scanners and the issue on their Verilog; the compiler's choice."""
 
+import json
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -87,6 +88,24 @@ def test_sparsity_tells_zeros_and_their_worth(capsys):
     assert sum(layer.dense for layer in layers) > 1.4 * sum(layer.skipping for layer in layers)
     still = sparsity(load(FASHION), PRESETS["up5k"], np.load(images)[:1])
     assert all(layer.expected == 1 for layer in still)
+
+
+def test_report_says_what_skipping_is_worth(capsys, tmp_path):
+    arguments = ["compile", str(FASHION), "--target", "ecp5-25k", "-o", str(tmp_path)]
+    assert systolith.main(arguments) == 0
+    report, printed = json.loads((tmp_path / "report.json").read_text()), capsys.readouterr().out
+    assert report["skipping"]["layers"] == 7 and "7 layers" in printed
+    assert report["skipping"]["dense_cycles"] > 1.3 * report["cycles"]
+    text = (tmp_path / "report.md").read_text()
+    assert f"instead of {report['skipping']['dense_cycles']:,}" in text
+    assert systolith.main([*arguments, "--skip", "off"]) == 0
+    off = json.loads((tmp_path / "report.json").read_text())
+    assert off["cycles"] == off["skipping"]["dense_cycles"] == report["skipping"]["dense_cycles"]
+    assert "passed over in" not in capsys.readouterr().out
+    assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--skip", "on",
+                           "-o", str(tmp_path / "none")]) == 2
+    assert "must meet a core with skip=act" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_density_that_pays_depends_on_lanes_and_drain():
