@@ -53,8 +53,8 @@ def test_netlist_carries_the_sites(tmp_path):
     cells = {name: {"type": "MULT18X18D", "attributes": {}} for name in multipliers}
     netlist = tmp_path / "design.json"
     netlist.write_text(json.dumps({"modules": {TOP: {"cells": cells}}}))
-    floorplan(netlist, "um5g-25k")              # a device that it does not know
+    floorplan(netlist, "25k")                  # which is left to the placer
     assert "BEL" not in netlist.read_text()
-    floorplan(netlist, "25k")
+    floorplan(netlist, "85k")
     written = json.loads(netlist.read_text())["modules"][TOP]["cells"]
     assert all(cell["attributes"]["BEL"].startswith("X") for cell in written.values())
