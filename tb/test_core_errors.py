@@ -19,6 +19,8 @@ SHAPES = {
                       patch_lines=16, patch_buffers=2, param_groups=3),
     "two": CoreConfig(P=2, L=2, C=4, V=8, Q=4, F=2, act_lines=320, weight_rows=48,
                       patch_lines=16, patch_buffers=4, param_groups=3),
+    "skip": CoreConfig(P=2, L=2, C=4, V=8, Q=4, F=2, act_lines=320, weight_rows=48, skip="act",
+                       patch_lines=16, patch_buffers=4, param_groups=3),
 }
 MAX, CHANNEL, CONV, ADD = 3, 4, 5, 6  # places in the good program
 
@@ -325,7 +327,8 @@ def garbage(rng: random.Random, programs: Programs):
     fields = dict(rng.choice(programs.good))
     widths = field_widths(programs.config)
     for name in rng.sample(sorted(DESCRIPTOR), rng.choice([1, 1, 2, 3, 6])):
-        width = rng.randint(1, widths[name] if rng.random() < 0.9 else DESCRIPTOR[name].width)
+        most = widths[name] if rng.random() < 0.9 else DESCRIPTOR[name].width
+        width = rng.randint(1, max(1, most))
         value = rng.choice([0, 1, (1 << width) - 1, rng.getrandbits(width), rng.getrandbits(3)])
         if DESCRIPTOR[name].signed:
             value = rng.choice([value, -value]) >> 1
