@@ -13,7 +13,7 @@ import pytest
 import systolith
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
-from gen.pnr.flow import CONFLICT, exceeded, first_error, goal_mhz
+from gen.pnr.flow import CIRCLES, CONFLICT, circling, exceeded, first_error, goal_mhz
 from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
@@ -279,3 +279,15 @@ def test_overfull_devices_are_told_from_other_failures():
     log = "Info: \t  ICESTORM_LC:    6491/   5280   122%\nInfo: \t ICESTORM_RAM:  27/ 30    90%\n"
     assert exceeded(log) == "6491 of 5280 ICESTORM_LC"
     assert exceeded("ERROR: something else") == ""
+
+
+def test_a_router_that_goes_in_circles_is_noticed():
+    """Lines as nextpnr's router1 writes them; the last two are of a run that did not end."""
+    def report(count, added, remaining):
+        return (f"Info: {count:10} |   151798      27725 | 1000  {added:4} | {remaining:9}|"
+                f"  0.2  262.55|\n")
+    moving = "".join(report(1000 * n, 400 * (n % 2), 9000 - n) for n in range(2 * CIRCLES))
+    stuck = "".join(report(1000 * n, 0, 7798) for n in range(CIRCLES))
+    less = stuck[len(stuck) // CIRCLES:]
+    assert not circling("") and not circling(moving) and not circling(less)
+    assert circling(moving + stuck)

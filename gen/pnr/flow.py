@@ -1,5 +1,6 @@
 """Yosys and nextpnr on one configuration, and what they report."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -22,6 +23,10 @@ from gen.verilog import emit
 GOAL = 1.25       # the router is asked for this much more than the target needs
 GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
+# Of router1: arcs routed without ripping up others since the last report, arcs that remain.
+ROUTING = re.compile(r"^Info: +\d+ \|[ \d]+\| *\d+ +(\d+) \| *(\d+)\|", re.MULTILINE)
+CIRCLES = 60            # reports, of 1,000 arcs each
+LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
 SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
@@ -86,20 +91,37 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
     Raises
     ------
     BuildError
-        It is missing or ended with another code than 0; the log is kept under build/pnr.
+        It is missing, ended with another code than 0, or its router goes in circles; the log is
+        kept under build/pnr.
     """
     module, function = TOOLS[name]
     if importlib.util.find_spec(module) is None:
         raise BuildError(f"{name} must be installed, not missing; run make setup")
     path = folder / log  # grows while the tool runs
-    with path.open("w") as stream:
-        done = subprocess.run([sys.executable, "-P", str(RUNNER), module, function, *arguments],
-                              cwd=folder, check=False, stdout=stream, stderr=subprocess.STDOUT)
+    command = [sys.executable, "-P", str(RUNNER), module, function, *arguments]
+    with path.open("w") as stream, subprocess.Popen(
+            command, cwd=folder, stdout=stream, stderr=subprocess.STDOUT) as process:
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_SECONDS)
+                if circling(path.read_text(errors="replace")):
+                    raise BuildError(f"{name} must route the core, not rip up the same wires again "
+                                     f"and again; try another --seed; see {keep(path)}")
+        finally:
+            process.kill()
     output = path.read_text(errors="replace")
-    if done.returncode:
+    if process.returncode:
         raise BuildError(f"{name} must succeed, not end with {first_error(output)!r}; "
                          f"see {keep(path)}")
     return output
+
+
+def circling(log: str) -> bool:
+    """Whether nextpnr's first router has made no progress for CIRCLES of its reports."""
+    reports = ROUTING.findall(log)[-CIRCLES:]
+    return (len(reports) == CIRCLES and len(set(reports)) == 1
+            and reports[0][0] == "0")
 
 
 def keep(path: Path) -> Path:
