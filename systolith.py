@@ -179,6 +179,21 @@ def simulate(arguments) -> int:
     return FAILED
 
 
+def sparsity(arguments) -> int:
+    """Print what zeros a network has, layer by layer, and what passing over them is worth."""
+    from sim.simulate import load_inputs
+    from sim.sparsity import break_even_text, sparsity_table
+    from sim.sparsity import sparsity as measure
+    graph, target = _load(arguments.model), _target(arguments)
+    inputs = load_inputs(arguments.input, graph)[:arguments.inputs]
+    with _progress() as progress:
+        progress.add_task(f"{len(inputs)} inputs", total=None, count="")
+        layers = measure(graph, target, inputs)
+    _console().print(sparsity_table(graph, target, layers))
+    print(break_even_text())
+    return FINE
+
+
 def build(arguments) -> int:
     """Synthesise, place and route a core."""
     from gen.paths import require_folder, write_files
@@ -214,21 +229,6 @@ def _add_target(parser, required=True):
 def _add_fold(parser):
     parser.add_argument("--no-fold", dest="fold", action="store_false",
                         help="compute channels too that are constant or that nothing reads")
-
-
-def sparsity(arguments) -> int:
-    """Print what zeros a network has, layer by layer, and what passing over them is worth."""
-    from sim.simulate import load_inputs
-    from sim.sparsity import break_even_text, sparsity_table
-    from sim.sparsity import sparsity as measure
-    graph, target = _load(arguments.model), _target(arguments)
-    inputs = load_inputs(arguments.input, graph)[:arguments.inputs]
-    with _progress() as progress:
-        progress.add_task(f"{len(inputs)} inputs", total=None, count="")
-        layers = measure(graph, target, inputs)
-    _console().print(sparsity_table(graph, target, layers))
-    print(break_even_text())
-    return FINE
 
 
 def _add_skip(parser):

@@ -27,7 +27,7 @@ def summarize(program: Program, store: Store = STORE) -> dict:
         "descriptors": program.descriptors, "memory": program.memory,
         "store": {"rate": str(store.rate), "latency": store.latency, "pages": len(pages),
                   "bytes": len(program.stream), "waiting": sum(x.page for x in found)},
-        "skipping": _skipping(program, store),
+        "skipping": _skipping(program, store, total),
         "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
         "folded": {"macs": program.folded_macs, "tensors": [
@@ -115,12 +115,12 @@ def fold_text(tensors: Sequence[FoldedTensor], macs: int) -> str:
             f"{macs:,} MACs less")
 
 
-def _skipping(program: Program, store: Store) -> dict:
+def _skipping(program: Program, store: Store, total: int) -> dict:
     """Layers that pass over zeros, and the cycles if they did not."""
     marked = [skips(d) for d in descriptors(program)]
+    dense = sum(x.total for x in predict(program, store, dense=True)) if any(marked) else total
     return {"layers": sum(any(marked[x.first:x.first + x.count]) for x in program.layers),
-            "density": ASSUMED_DENSITY,
-            "dense_cycles": sum(x.total for x in predict(program, store, dense=True))}
+            "density": ASSUMED_DENSITY, "dense_cycles": dense}
 
 
 def _place(place):

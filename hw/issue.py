@@ -1,6 +1,6 @@
 """Issues rows of the filled patch buffers to the array, pass after pass, without bubbles."""
 
-from amaranth import Array, Const, Module, Mux, Signal
+from amaranth import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,6 +34,24 @@ def issue_members(config: CoreConfig, spacing_bits: int) -> dict:
         "spacing": In(spacing_bits), "pause": In(1), "o": Out(issue_shape(config)),
         "feed_stall": Out(1), "drain_stall": Out(1),
         "error_address": Out(1), "error_patch": Out(1)}
+
+
+def group_rows(m: Module, config: CoreConfig, index: int, d, stride: Signal, first: Signal):
+    """Drive the weight rows from a cluster's group to its next, and the first row of its first."""
+    m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
+    if config.P == 2:
+        m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
+        if index:
+            m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
+
+
+def keep_apart(m: Module, pass_end: Signal, spacing: Value, pause: Value, wait: Signal,
+               held: Signal):
+    """Hold the final row of a pass for ``spacing`` and ``pause`` (see `Issue`): ``wait`` cycles."""
+    with m.If(pass_end):
+        m.d.sync += [wait.eq(spacing - 1), held.eq((spacing != 1) | pause)]
+    with m.Else():
+        m.d.sync += [wait.eq(wait - wait.any()), held.eq((wait > 1) | pause)]
 
 
 class Issue(wiring.Component):
@@ -113,10 +131,7 @@ class Issue(wiring.Component):
             m.d.sync += [buffer.eq(following), first.eq(is_last)]
         with m.Elif(issue & ~warming):
             m.d.sync += first.eq(0)
-        with m.If(pass_end):
-            m.d.sync += [wait.eq(self.spacing - 1), held.eq((self.spacing != 1) | self.pause)]
-        with m.Else():
-            m.d.sync += [wait.eq(wait - wait.any()), held.eq((wait > 1) | self.pause)]
+        keep_apart(m, pass_end, self.spacing, self.pause, wait, held)
 
         # Buffers.
         released, committed = Signal(count), Signal(count)
@@ -171,11 +186,7 @@ class Issue(wiring.Component):
         """Weight row of the next pass: on within a pass, the next group's, or the first group's."""
         d, width = self.d, self.config.weight_addr_bits + 1
         group_base, stride, first = Signal(width), Signal(width), Signal(width)
-        m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
-        if self.config.P == 2:
-            m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
-            if self.index:
-                m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
+        group_rows(m, self.config, self.index, d, stride, first)
         upcoming, found = Signal(width), Signal(width)
         chunk_base = Signal(width)               # where an unfinished pass goes on
         m.d.comb += found.eq(Mux(passes.last_group | d.hold, first, group_base + stride))

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
 from hw.descriptor import descriptor_shape
+from hw.issue import group_rows
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
 from hw.walk import PassWalk, by_channel, is_strip
@@ -139,11 +140,7 @@ class Prefetch(wiring.Component):
         """Weight row of the next visit, and of the next pass: the next group's, or the first's."""
         d, width = self.d, self.config.weight_addr_bits + 1
         stride, first = Signal(width), Signal(width)
-        m.d.comb += [stride.eq(d.group_rows), first.eq(d.w_base)]
-        if self.config.P == 2:
-            m.d.comb += stride.eq(Mux(d.split, d.group_rows << 1, d.group_rows))
-            if self.index:
-                m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
+        group_rows(m, self.config, self.index, d, stride, first)
         base, group_base, upcoming = Signal(width), Signal(width), Signal(width)
         m.d.sync += upcoming.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
         with m.If(is_strip(self.config, d) & ~passes.wrap):

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
-from hw.issue import issue_members
+from hw.issue import issue_members, keep_apart
 from hw.nonzero import Nonzero
 from hw.prefetch import Prefetch, visit_shape
 from hw.scanner import Scanner
@@ -67,10 +67,7 @@ class SkipIssue(wiring.Component):
         ]
         for lane, step in zip(lanes, steps, strict=True):
             m.d.comb += [lane.step.eq(step), lane.clear.eq(self.clear)]
-        with m.If(pass_end):
-            m.d.sync += [wait.eq(self.spacing - 1), held.eq((self.spacing != 1) | self.pause)]
-        with m.Else():
-            m.d.sync += [wait.eq(wait - wait.any()), held.eq((wait > 1) | self.pause)]
+        keep_apart(m, pass_end, self.spacing, self.pause, wait, held)
         with m.If(pass_end):
             m.d.sync += first.eq(1)
         with m.Elif(any_step & (lanes[0].row >= visit.ahead)):

@@ -68,21 +68,22 @@ def sparsity(graph: Graph, target: Target, inputs: np.ndarray) -> list[LayerSpar
     inputs : numpy.ndarray
         int8 [N, ...].
     """
-    skipping, dense = (compile_model(graph, target, skip=skip) for skip in ("auto", "off"))
+    program = compile_model(graph, target)
     zeros: dict[int, list[float]] = {}
     cycles = []
     for x in inputs:
         golden = run(graph, x[None])
         cycles.append([c.total for c in predict(
-            skipping, costs=visit_costs(skipping, golden, 0, x))])
-        for number, _, d, memory in convolutions(skipping, golden, 0, x):
+            program, costs=visit_costs(program, golden, 0, x))])
+        for number, _, d, memory in convolutions(program, golden, 0, x):
             zeros.setdefault(number, []).append(1 - float(nonzero(d, memory).mean()))
     rows = _weight_rows(graph, target.config)
     return [LayerSparsity(
         name=layer.name, macs=layer.macs, weight_rows=rows.get(layer.name, 0.0), dense=full.total,
         activations=float(np.mean(zeros[number])) if number in zeros else None,
         skipping=float(np.mean([one[number] for one in cycles])))
-        for number, (layer, full) in enumerate(zip(skipping.layers, predict(dense), strict=True))]
+        for number, (layer, full) in enumerate(
+            zip(program.layers, predict(program, dense=True), strict=True))]
 
 
 def _weight_rows(graph, config):
