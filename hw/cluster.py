@@ -7,16 +7,14 @@ from amaranth.lib.wiring import In, Out
 from hw.columns import ColumnPair
 from hw.config import CoreConfig, bits_for
 from hw.delay import delayed
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.drain import Drain
 from hw.feeder import Feeder
 from hw.issue import Issue
-from hw.layout import Opcode
 from hw.operands import Operands
 from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
 from hw.skip import SkipIssue
-from hw.walk import by_channel
 from hw.weights import WeightBanks
 
 
@@ -25,7 +23,7 @@ class Cluster(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
         ``d`` is constant from ``start`` until ``idle``; ``clear`` ends everything at once.
     feed, residual : Out(read_client), w : Out(write_client)
     weight_addrs : Out(array of L row addresses), weights : In(array of L rows of C int8)
@@ -45,7 +43,7 @@ class Cluster(wiring.Component):
         self.config, self.index = config, index
         row = data.ArrayLayout(signed(config.weight_width), config.C)
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1),
             "feed": Out(read_client(config)), "residual": Out(read_client(config)),
             "w": Out(write_client(config)),
             "weight_addrs": Out(data.ArrayLayout(config.weight_addr_bits, config.L)),
@@ -68,10 +66,9 @@ class Cluster(wiring.Component):
         wiring.connect(m, feeder.r, wiring.flipped(self.feed))
         wiring.connect(m, drain.r, wiring.flipped(self.residual))
         wiring.connect(m, drain.w, wiring.flipped(self.w))
-        arrays, begin = (Opcode.CONV, Opcode.CHANNEL, Opcode.MAX), Signal()
-        is_array = Signal()
+        begin = Signal()
         m.d.comb += [
-            is_array.eq(sum(d.op == op for op in arrays)), begin.eq(self.start & is_array),
+            begin.eq(self.start & d.is_array),
             feeder.d.eq(d), feeder.start.eq(begin), feeder.clear.eq(self.clear),
             feeder.free.eq(issue.free), issue.taken.eq(feeder.taken), issue.patch.eq(feeder.patch),
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
@@ -89,14 +86,14 @@ class Cluster(wiring.Component):
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),
         ]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += operands.channel.eq(by_channel(d))
+        stage += operands.channel.eq(d.by_channel)
         self._array(m, issue.o, operands, drain)
         self._maximum(m, issue.o, operands, drain)
         return m
 
     def _array(self, m, issued, operands, drain):
         """Weights and operands to the columns, psums and their announcement to the drain."""
-        config, is_max = self.config, self.d.op == Opcode.MAX
+        config, is_max = self.config, self.d.is_max
         latency = Operands.latency(config)
         valid = delayed(m, issued.valid & ~is_max, latency)
         first = delayed(m, issued.first, latency)
@@ -130,7 +127,7 @@ class Cluster(wiring.Component):
         """Running maximum of each byte over the rows of a pass."""
         config = self.config
         latency = Operands.part_latency(config)
-        is_max = self.d.op == Opcode.MAX
+        is_max = self.d.is_max
         valid = delayed(m, issued.valid & is_max, latency)
         first = delayed(m, issued.first, latency)
         for c in range(config.C):

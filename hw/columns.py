@@ -1,9 +1,10 @@
 """Two columns of the array: L processing elements each, adder trees and accumulators."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.gated import GatedSum
 from hw.cells.mac import MacPair
 from hw.config import CoreConfig, log2
 
@@ -67,9 +68,13 @@ class ColumnPair(wiring.Component):
             m.d.sync += later.eq(valid | first << 1)
             valid, first = later[0], later[1]
         for column, psum in enumerate((self.psum0, self.psum1)):
-            total = self._tree(m, [pair[column] for pair in products], column)
+            lanes = self._tree(m, [pair[column] for pair in products], column)
+            m.submodules[f"sum{column}"] = total = GatedSum(
+                len(psum), len(lanes), len(psum), cells=self.config.carry_gates)
+            m.d.comb += [total.a.eq(psum), total.a_on.eq(~first), total.b.eq(lanes),
+                         total.b_on.eq(1)]
             with m.If(valid):
-                m.d.sync += psum.eq(Mux(first, total, psum + total))
+                m.d.sync += psum.eq(total.s)
         return m
 
     @staticmethod

@@ -241,6 +241,11 @@ class CoreConfig:
         return self.multiplier == "sb_mac16"
 
     @property
+    def carry_gates(self) -> bool:
+        """True where adders of gated terms are carry cells with the gates inside."""
+        return self.multiplier == "mult18x18d"
+
+    @property
     def operand_width(self) -> int:
         """Bits of the signed or unsigned activation that enters a PE."""
         return self.act_width if self.narrow else self.act_width + 1

@@ -1,12 +1,13 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, unsigned
+from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import RamRW
 from hw.cluster import Cluster
 from hw.config import CoreConfig
+from hw.descriptor import decoded, order_shape
 from hw.host import HostPort, wishbone
 from hw.layout import Opcode
 from hw.loader import Loader
@@ -102,7 +103,9 @@ class Core(wiring.Component):
         Both pass registers (``config.settle_cycles``): these wires cross the whole device.
         """
         stage = m.d.sync if self.config.pipelined else m.d.comb
-        d, clear = sequencer.d, sequencer.clear
+        clear, d = sequencer.clear, Signal(order_shape(self.config))
+        m.d.comb += [d[name].eq(sequencer.d[name]) for name in sequencer.d.shape().members]
+        m.d.comb += [d[name].eq(bit) for name, bit in decoded(self.config, sequencer.d).items()]
         start = sequencer.launch & (sequencer.d.op != Opcode.LOAD) & (sequencer.d.op != Opcode.WAIT)
         pagers = [pager] if pager else []
         if self.config.P == 2 and pager:

@@ -8,7 +8,7 @@ from hw.beats import BeatCounter
 from hw.cells.ram import Ram1R1W
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.layout import Opcode
 from hw.offsets import OutputWalk
 from hw.params import PARAM_SHAPE, ParamMemory
@@ -28,7 +28,7 @@ class Drain(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
     early : In(1)
         A pass's psums will be final in ``lead(config)`` cycles.
     psums : In(array of C int32)
@@ -50,7 +50,7 @@ class Drain(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1), "early": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1), "early": In(1),
             "psums": In(data.ArrayLayout(signed(config.acc_width), config.C)),
             "maximum_valid": In(1), "maximum": In(8 * config.C),
             "param_addr": Out(config.param_addr_bits),
@@ -95,7 +95,7 @@ class Drain(wiring.Component):
         is_conv_add, alone = Signal(), Signal()
         stage = m.d.sync if config.pipelined else m.d.comb     # they are the same all the time
         stage += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
-                  alone.eq((d.op == Opcode.ADD) | (d.op == Opcode.MAX))]
+                  alone.eq((d.op == Opcode.ADD) | d.is_max)]
         operands = SecondQueues(config) if config.overlaps else SecondRegisters(config)
         m.submodules.operands = operands
         second, want_first, late = Signal(), Signal(), Signal()
@@ -127,7 +127,7 @@ class Drain(wiring.Component):
             operands.maximum_valid.eq(self.maximum_valid), operands.maximum.eq(self.maximum),
             operands.first_valid.eq(residual.first_valid), operands.bytes.eq(residual.bytes),
             operands.second_valid.eq(residual.second_valid), operands.clear.eq(self.clear),
-            operands.lone.eq(d.op == Opcode.MAX), operands.take.eq(beats.fetch & second),
+            operands.lone.eq(d.is_max), operands.take.eq(beats.fetch & second),
             operands.beat.eq(beats.beat), operands.last.eq(beats.last),
         ]
         self._requantize(m, beats, operands, writer, second, is_conv_add)
@@ -160,7 +160,7 @@ class Drain(wiring.Component):
             m.submodules[f"requant{unit}"] = requant = Requantizer(config)
             m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
             a, b = operands.a.word_select(unit, 8), operands.b.word_select(unit, 8)
-            is_max, no_table = d.op == Opcode.MAX, Signal(name=f"no_table{unit}")
+            is_max, no_table = d.is_max, Signal(name=f"no_table{unit}")
             stage += no_table.eq(is_max & ~d.table_first)
             looked_up, other = Signal(8, name=f"looked_up{unit}"), Signal(8, name=f"other{unit}")
             stage += [looked_up.eq(Mux(d.table_first, a, b)),

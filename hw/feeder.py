@@ -5,12 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.elastic import Elastic
 from hw.packer import Packer, patch_write
 from hw.ports import read_client, read_latency
 from hw.segments import SegmentGenerator
-from hw.walk import by_channel
 from hw.words import WordGenerator, command_shape, word_shape
 
 
@@ -19,7 +18,7 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
     r : Out(read_client)
     free : In(patch_buffers), taken : Out(patch_buffers)
         Patch buffers that may be filled; that are being filled from now on.
@@ -33,7 +32,7 @@ class Feeder(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1),
             "r": Out(read_client(config)), "free": In(config.patch_buffers),
             "taken": Out(config.patch_buffers),
             "patch": Out(patch_write(config))})
@@ -56,11 +55,10 @@ class Feeder(wiring.Component):
             self.taken.eq(words.taken),
             self.r.valid.eq(command.valid & command.p.read), self.r.addr.eq(command.p.addr),
             command.ready.eq(~command.p.read | self.r.ready),
-            packer.fill.eq(self.d.fill), packer.clear.eq(self.clear),
+            packer.fill.eq(self.d.fill), packer.by_line.eq(self.d.by_channel),
+            packer.clear.eq(self.clear),
             self.patch.eq(packer.o),
         ]
-        stage = m.d.sync if self.config.pipelined else m.d.comb
-        stage += packer.by_line.eq(by_channel(self.d))
         # The command meets its line when that comes back.
         valid, word = command.valid & command.ready, command.p.word
         for stage in range(read_latency(self.config)):

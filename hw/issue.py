@@ -5,11 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.lane import Lane
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
-from hw.walk import PassWalk, by_channel, is_strip
+from hw.walk import PassWalk
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
@@ -28,7 +28,7 @@ def issue_shape(config: CoreConfig) -> data.StructLayout:
 def issue_members(config: CoreConfig, spacing_bits: int) -> dict:
     """Members of `Issue` and `hw.skip.SkipIssue`."""
     return {
-        "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+        "d": In(order_shape(config)), "start": In(1), "clear": In(1),
         "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
         "free": Out(config.patch_buffers),
         "spacing": In(spacing_bits), "pause": In(1), "o": Out(issue_shape(config)),
@@ -59,7 +59,7 @@ class Issue(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
     patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         Buffers filled by the packer, taken by the word generator, free again.
     spacing : In
@@ -101,7 +101,7 @@ class Issue(wiring.Component):
         refetch = Signal()
         m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used)]
         stage = m.d.sync if config.pipelined else m.d.comb
-        stage += [refetch.eq(by_channel(d) | d.chunked)]
+        stage += [refetch.eq(d.by_channel | d.chunked)]
         # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, buffer_end, pass_end, release, begin = (
@@ -153,7 +153,7 @@ class Issue(wiring.Component):
             self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
             self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
             self.error_address.eq(
-                issue & (lanes[0].weight >= config.weight_rows) & (d.op != Opcode.MAX)),
+                issue & (lanes[0].weight >= config.weight_rows) & ~d.is_max),
         ]
         for index, lane in enumerate(lanes):
             m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
@@ -174,7 +174,7 @@ class Issue(wiring.Component):
         with m.If(patch.commit):
             m.d.sync += [
                 ahead[filled].eq(patch.rows - self.d.kernel_h),
-                some.bit_select(filled, 1).eq(is_strip(config, self.d)
+                some.bit_select(filled, 1).eq(self.d.slides
                                               & (patch.rows != self.d.kernel_h))]
         with m.If(begin):
             m.d.sync += [left.eq(ahead[following]), warming.eq(some.bit_select(following, 1))]
@@ -190,7 +190,7 @@ class Issue(wiring.Component):
         upcoming, found = Signal(width), Signal(width)
         chunk_base = Signal(width)               # where an unfinished pass goes on
         m.d.comb += found.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
-        with m.If(is_strip(self.config, d) & ~passes.wrap):
+        with m.If(d.slides & ~passes.wrap):
             m.d.comb += found.eq(group_base)
         stage = m.d.sync if self.config.pipelined else m.d.comb
         stage += [upcoming.eq(found), passes.step.eq(pass_end)]   # in time: see ``spacing``

@@ -5,10 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.layout import group_bits
 from hw.ports import line_address_bits
-from hw.walk import PassWalk, turns
+from hw.walk import PassWalk
 
 
 class OutputWalk(wiring.Component):
@@ -16,7 +16,7 @@ class OutputWalk(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, step, clear : In(1)
+    d : In(order_shape(config)), start, step, clear : In(1)
     offset : Out, part : Out
         Lines from the tensor's first line, which C bytes of it.
     group : Out(group_bits)
@@ -32,7 +32,7 @@ class OutputWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "step": In(1), "clear": In(1),
             "offset": Out(line_address_bits(config)), "part": Out(bits_for(config.groups_per_line)),
             "group": Out(group_bits(config)), "finished": Out(1, init=1)})
 
@@ -43,16 +43,15 @@ class OutputWalk(wiring.Component):
         m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), passes.step.eq(self.step)]
         row, pixel = Signal.like(self.offset), Signal.like(self.offset)
         below = Signal.like(row)
-        by_row, by_pixel = turns(config, d)
-        m.d.comb += below.eq(Mux(passes.again, row, row + (d.out_row << by_row)))
+        m.d.comb += below.eq(Mux(passes.again, row, row + (d.out_row << d.by_row)))
         first_row, first_pixel = 0, 0
         if self.index:
-            first_row, first_pixel = Mux(by_row, d.out_row, 0), Mux(by_pixel, d.out_pitch, 0)
+            first_row, first_pixel = Mux(d.by_row, d.out_row, 0), Mux(d.by_pixel, d.out_pitch, 0)
         with m.If(self.start):
             m.d.sync += [row.eq(first_row), pixel.eq(first_row + first_pixel),
                          self.finished.eq(passes.empty)]
         with m.Elif(passes.next_pixel):
-            m.d.sync += pixel.eq(pixel + (d.out_pitch << by_pixel))
+            m.d.sync += pixel.eq(pixel + (d.out_pitch << d.by_pixel))
             with m.If(passes.wrap):
                 m.d.sync += [row.eq(below), pixel.eq(below + Mux(passes.second, d.out_pitch, 0))]
         with m.If(self.clear | (self.step & passes.last)):

@@ -5,11 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.issue import group_rows
 from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
-from hw.walk import PassWalk, by_channel, is_strip
+from hw.walk import PassWalk
 
 
 def visit_shape(config: CoreConfig) -> data.StructLayout:
@@ -28,7 +28,7 @@ class Prefetch(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
     patch : In(patch_write), taken : In(patch_buffers), free : Out(patch_buffers)
         See `hw.issue.Issue`.
     done : In(1), visited : In(visit_shape)
@@ -53,7 +53,7 @@ class Prefetch(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1),
             "patch": In(patch_write(config)), "taken": In(config.patch_buffers),
             "free": Out(config.patch_buffers),
             "done": In(1), "visited": In(visit_shape(config)), "full": In(1),
@@ -80,7 +80,7 @@ class Prefetch(wiring.Component):
             self.valid.eq(active & ~self.full), self.end.eq(left <= config.window_rows),
             over.eq(self.valid & self.end), self.buffer.eq(buffer), self.rows.eq(left),
         ]
-        m.d.sync += refetch.eq(by_channel(d) | d.chunked)
+        m.d.sync += refetch.eq(d.by_channel | d.chunked)
         # A visit's windows, one a cycle; the walk then needs its time.
         m.d.sync += pause.eq(pause - pause.any())
         with m.If(begin):
@@ -112,7 +112,7 @@ class Prefetch(wiring.Component):
         m.d.sync += late.eq(begin)
         beyond = Mux(d.hold, behind >= config.weight_rows, behind > config.weight_rows)
         m.d.comb += [self.error_patch.eq(over & ~self.visit.ends & ~refetch),
-                     self.error_address.eq(late & beyond & (d.op != Opcode.MAX))]
+                     self.error_address.eq(late & beyond & ~d.is_max)]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), pause.eq(0), used.eq(0), fresh.eq(0), buffer.eq(0),
                          ends.eq(0)]
@@ -130,7 +130,7 @@ class Prefetch(wiring.Component):
                      for b in range(config.patch_buffers))
         filled = held[patch.addr[config.patch_addr_bits:]]
         with m.If(patch.commit):
-            strip, rows = is_strip(config, self.d), patch.rows
+            strip, rows = self.d.slides, patch.rows
             own = Mux(strip, self.d.kernel_h, Mux(self.d.hold, 0, rows))
             m.d.sync += [filled.rows.eq(rows), filled.last.eq(patch.last), filled.own.eq(own),
                          filled.ahead.eq(Mux(strip, rows - self.d.kernel_h, 0))]
@@ -143,7 +143,7 @@ class Prefetch(wiring.Component):
         group_rows(m, self.config, self.index, d, stride, first)
         base, group_base, upcoming = Signal(width), Signal(width), Signal(width)
         m.d.sync += upcoming.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
-        with m.If(is_strip(self.config, d) & ~passes.wrap):
+        with m.If(d.slides & ~passes.wrap):
             m.d.sync += upcoming.eq(group_base)
         with m.If(self.start):
             m.d.sync += [group_base.eq(first), base.eq(first)]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
 from hw.delay import delayed
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.ports import line_address_bits, read_client, read_latency
 
 
@@ -15,7 +15,7 @@ class ResidualReader(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), clear : In(1)
+    d : In(order_shape(config)), clear : In(1)
     offset, part : In
         Of the pass in hand, see OutputWalk.
     start : In(1)
@@ -30,7 +30,7 @@ class ResidualReader(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "d": In(descriptor_shape(config)), "clear": In(1),
+            "d": In(order_shape(config)), "clear": In(1),
             "offset": In(line_address_bits(config)),
             "part": In(bits_for(config.groups_per_line)), "start": In(1), "pairs": In(1),
             "paired": In(1), "r": Out(read_client(config)), "bytes": Out(8 * config.C),

@@ -5,10 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.elastic import Elastic
 from hw.ports import line_address_bits
-from hw.walk import PassWalk, by_channel, is_strip, turns
+from hw.walk import PassWalk
 
 
 def segment_shape(config: CoreConfig) -> data.StructLayout:
@@ -32,7 +32,7 @@ class SegmentGenerator(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape)
+    d : In(order_shape)
     start, clear : In(1)
         Begin with the descriptor that is then on ``d``; end at once.
     o : Out(stream of segment_shape)
@@ -45,19 +45,17 @@ class SegmentGenerator(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1),
             "o": Out(stream.Signature(segment_shape(config)))})
 
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
         m.submodules.passes = passes = PassWalk(config, self.index)
-        per_channel, strip = Signal(), is_strip(config, d)
+        strip = d.slides
         m.d.comb += [
-            passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~per_channel & ~d.chunked),
+            passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~d.by_channel & ~d.chunked),
         ]
-        stage = m.d.sync if config.pipelined else m.d.comb
-        stage += per_channel.eq(by_channel(d))
         ky, segment, active, advance = Signal(8), Signal(8), Signal(), Signal()
         last_segment, last_ky = Signal(), Signal()
         step_segment, step_ky, fresh = Signal(), Signal(), Signal()
@@ -91,7 +89,7 @@ class SegmentGenerator(wiring.Component):
         half, half_row = Signal(segment_shape(self.config)), Signal(len(self.o.p.addr))
         half_valid, move, summed = Signal(), Signal(), Signal(segment_shape(config))
         channel = Signal.like(half_row)
-        with m.If(per_channel):
+        with m.If(d.by_channel):
             line = passes.g >> log2(self.config.groups_per_line)
             m.d.comb += channel.eq(line << log2(self.config.V))
         found = [
@@ -127,19 +125,18 @@ class SegmentGenerator(wiring.Component):
         d, config = self.d, self.config
         x, y = Signal(signed(config.column_bits + 1)), Signal(signed(config.dim_bits + 1))
         row = Signal(len(self.o.p.addr))
-        by_row, by_pixel = turns(config, d)
         first_x, first_y, first_row = d.x_start, d.y_start, d.in_start
         if self.index:
-            first_x = d.x_start + Mux(by_pixel, d.x_step, 0)
-            first_y = d.y_start + Mux(by_row, d.stride_h, 0)
-            first_row = d.in_start + Mux(by_row, d.y_step, 0)
+            first_x = d.x_start + Mux(d.by_pixel, d.x_step, 0)
+            first_y = d.y_start + Mux(d.by_row, d.stride_h, 0)
+            first_row = d.in_start + Mux(d.by_row, d.y_step, 0)
         with m.If(self.start):
             m.d.sync += [x.eq(first_x), y.eq(first_y), row.eq(first_row)]
         with m.Elif(passes.next_pixel):
             wrapped = d.x_start + Mux(passes.second, d.x_step, 0)
-            m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + (d.x_step << by_pixel)))
+            m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + (d.x_step << d.by_pixel)))
             with m.If(passes.wrap & ~passes.again):
-                m.d.sync += [y.eq(y + (d.stride_h << by_row)), row.eq(row + (d.y_step << by_row))]
+                m.d.sync += [y.eq(y + (d.stride_h << d.by_row)), row.eq(row + (d.y_step << d.by_row))]
         return x, y, row
 
     def _within(self, m, steps, last_segment, last_ky):

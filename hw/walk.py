@@ -1,25 +1,12 @@
 """Counters over the output pixels and the column groups that belong to one cluster."""
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
-from hw.descriptor import descriptor_shape
-from hw.layout import Opcode, group_bits
-
-
-def turns(config: CoreConfig, d):
-    """Whether the clusters take turns in rows, in pixels; with ``split`` they do in groups."""
-    if config.P == 1:
-        return Const(0), Const(0)
-    strip = is_strip(config, d)
-    return ~d.split & strip, ~d.split & ~strip
-
-
-def is_strip(config: CoreConfig, d):
-    """Whether the windows of a row slide, see ``strip`` in hw.layout."""
-    return d.strip.any() if config.strips else Const(0)
+from hw.descriptor import order_shape
+from hw.layout import group_bits
 
 
 def reached(config: CoreConfig, position, end):
@@ -27,17 +14,12 @@ def reached(config: CoreConfig, position, end):
     return position == end if config.P == 1 else position >= end
 
 
-def by_channel(d):
-    """Whether columns take their own channels of patch lines (CHANNEL, MAX), fetched per group."""
-    return (d.op == Opcode.CHANNEL) | (d.op == Opcode.MAX)
-
-
 class PixelWalk(wiring.Component):
     """Output pixels of cluster ``index`` in row-major order.
 
     Members
     -------
-    d : In(descriptor_shape)
+    d : In(order_shape)
     start, step : In(1)
         Go to the first pixel; go to the next one.
     again : In(1)
@@ -53,15 +35,14 @@ class PixelWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1), "again": In(1),
+            "d": In(order_shape(config)), "start": In(1), "step": In(1), "again": In(1),
             "empty": Out(1), "wrap": Out(1), "second": Out(1), "last": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
-        by_row, by_pixel = turns(config, d)
-        step_x, step_y = by_pixel + 1, by_row + 1
-        first_x, first_y = by_pixel & self.index, by_row & self.index
+        step_x, step_y = d.by_pixel + 1, d.by_row + 1
+        first_x, first_y = d.by_pixel & self.index, d.by_row & self.index
         x2, y2 = Signal(config.dim_bits + 2), Signal(config.dim_bits + 2)  # two steps ahead
         bottom = Signal()
         m.d.comb += [
@@ -71,7 +52,7 @@ class PixelWalk(wiring.Component):
 
         def begin_row(x):
             return [x2.eq(x + (step_x << 1)), self.wrap.eq(reached(config, x + step_x, d.out_w)),
-                    self.second.eq(by_pixel & (x + step_x != d.out_w))]
+                    self.second.eq(d.by_pixel & (x + step_x != d.out_w))]
 
         with m.If(self.start):
             m.d.sync += [*begin_row(first_x), y2.eq(first_y + (step_y << 1)),
@@ -82,7 +63,7 @@ class PixelWalk(wiring.Component):
                 m.d.sync += [y2.eq(y2 + step_y), bottom.eq(reached(config, y2, d.out_h))]
         with m.Elif(self.step):
             m.d.sync += [x2.eq(x2 + step_x), self.wrap.eq(reached(config, x2, d.out_w)),
-                         self.second.eq(by_pixel & (x2 != d.out_w))]
+                         self.second.eq(d.by_pixel & (x2 != d.out_w))]
         return m
 
 
@@ -91,7 +72,7 @@ class GroupWalk(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape)
+    d : In(order_shape)
     start, step : In(1)
         Go to the first group; go to the next one, after the last back to the first.
     g : Out(group_bits)
@@ -102,7 +83,7 @@ class GroupWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1),
+            "d": In(order_shape(config)), "start": In(1), "step": In(1),
             "g": Out(group_bits(config)), "empty": Out(1), "last": Out(1)})
 
     def elaborate(self, platform):
@@ -128,7 +109,7 @@ class PassWalk(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape)
+    d : In(order_shape)
     start, step : In(1)
         Go to the first pass; go to the next one.
     once : In(1)
@@ -146,7 +127,7 @@ class PassWalk(wiring.Component):
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "step": In(1), "once": In(1),
+            "d": In(order_shape(config)), "start": In(1), "step": In(1), "once": In(1),
             "g": Out(group_bits(config)), "last_group": Out(1),
             "next_group": Out(1), "next_pixel": Out(1), "wrap": Out(1), "second": Out(1),
             "again": Out(1), "empty": Out(1), "last": Out(1)})
@@ -155,7 +136,7 @@ class PassWalk(wiring.Component):
         m = Module()
         m.submodules.pixels = pixels = PixelWalk(self.config, self.index)
         m.submodules.groups = groups = GroupWalk(self.config, self.index)
-        strip = is_strip(self.config, self.d)
+        strip = self.d.slides
         through = self.once | groups.last
         m.d.comb += [
             pixels.d.eq(self.d), pixels.start.eq(self.start), pixels.step.eq(self.next_pixel),

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.ports import line_address_bits
 from hw.segments import segment_shape
 
@@ -36,7 +36,7 @@ class WordGenerator(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape)
+    d : In(order_shape)
     i : In(stream of segment_shape)
     free : In(patch_buffers)
         A patch buffer may be filled; ``taken`` strobes when filling it begins.
@@ -53,7 +53,7 @@ class WordGenerator(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "d": In(descriptor_shape(config)), "i": In(stream.Signature(segment_shape(config))),
+            "d": In(order_shape(config)), "i": In(stream.Signature(segment_shape(config))),
             "free": In(config.patch_buffers), "taken": Out(config.patch_buffers), "clear": In(1),
             "o": Out(stream.Signature(command_shape(config)))})
 

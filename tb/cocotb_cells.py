@@ -107,7 +107,30 @@ class Multiplier:
         self.expected.append(products)
 
 
-DRIVERS = {"1r1w": Ram1R1W, "rw": RamRW, "mult": Multiplier}
+class Sum:
+    """Drives the terms and gates of a ``GatedSum`` and checks what it gave for the last ones."""
+
+    def __init__(self, dut, name: str, spec: dict):
+        self.pins = {pin: getattr(dut, f"{name}__{pin}")
+                     for pin in ("a", "a_on", "b", "b_on", "s")}
+        self.name, self.spec, self.checks, self.expected = name, spec, 0, None
+
+    def cycle(self):
+        """Compare the sum, then give the next terms."""
+        if self.expected is not None:
+            self.checks += 1
+            assert int(self.pins["s"].value) == self.expected, self.name
+        terms = [random.choice([low, high, 0, -1, random.randint(low, high)])
+                 for low, high in self.spec["ranges"]]
+        gates = [random.random() < 0.75 for _ in terms]
+        for name, term, gate in zip("ab", terms, gates, strict=True):
+            self.pins[name].value = term & (1 << len(self.pins[name])) - 1
+            self.pins[f"{name}_on"].value = int(gate)
+        a, b = (term * gate for term, gate in zip(terms, gates, strict=True))
+        self.expected = (b - a if self.spec["subtract"] else b + a) & (1 << self.spec["width"]) - 1
+
+
+DRIVERS = {"1r1w": Ram1R1W, "rw": RamRW, "mult": Multiplier, "sum": Sum}
 
 
 async def start(dut):

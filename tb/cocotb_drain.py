@@ -9,7 +9,6 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from hw.config import CoreConfig
-from hw.descriptor import descriptor_shape
 from hw.drain import Drain
 from hw.layout import Opcode
 from hw.params import ParamMemory
@@ -17,6 +16,7 @@ from hw.ports import read_latency
 from sim.golden import mbqm
 from tb import patch_model
 from tb.bench import parameters
+from tb.drive import descriptor
 
 LIMIT = 4000   # cycles of the longest wait
 MOST_STALL = 3  # cycles that a residual waits for writers and the other cluster
@@ -34,11 +34,6 @@ async def start(dut):
     dut.rst.value = 0
     for _ in range(20):
         await FallingEdge(dut.clk)
-
-
-def descriptor(config: CoreConfig, fields: dict) -> int:
-    """The bits of port d."""
-    return descriptor_shape(config).const(fields).as_bits()
 
 
 def passes(config: CoreConfig, index: int, d: dict) -> list[tuple[int, int]]:

