@@ -61,19 +61,23 @@ def predict(program: Program, store: Store = STORE,
     config = program.core_config
     arrivals = Arrivals(store, page_sizes(program.stream))
     found: list[Cycles] = []
-    begin = [_fetch_cycles(config, HEADER_WORDS)]
+    begin, late = [_fetch_cycles(config, HEADER_WORDS) + _hidden(config)], 0
     for n, d in enumerate(descriptors(program)):
         d = d | {"skip": 0} if dense else d
         if d["op"] == Opcode.WAIT:
-            found.append(_wait_cycles(config, arrivals.until(d["groups"], begin) - begin[-1]))
+            arrival = arrivals.until(d["groups"], begin) - begin[-1]
+            cycles = _wait_cycles(config, arrival - late)
         else:
-            found.append(descriptor_cycles(config, d, costs[n] if costs else None))
+            cycles = descriptor_cycles(config, d, costs[n] if costs else None)
+        waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
+        found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
-    header = _fetch_cycles(config, HEADER_WORDS) - COUNTER_WORDS  # the first one counts from start
+        late = _late(config, d, cycles.total)
+    header = begin[0] - COUNTER_WORDS              # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
-    end = COUNTER_WORDS + _fetch_cycles(config, DESCRIPTOR_WORDS) + 1
-    layers[-1] = _sum((layers[-1], Cycles(total=end)))
+    end = COUNTER_WORDS + _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config) + 1
+    layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
 
 
@@ -114,7 +118,7 @@ def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
 
 def descriptor_cycles(config: CoreConfig, d: dict[str, int],
                       costs: np.ndarray | None = None) -> Cycles:
-    """Cycles from the fetch of a descriptor to its last counter; ``costs``: see `predict`."""
+    """Cycles from the counters of the descriptor before to its own; ``costs``: see `predict`."""
     control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
@@ -130,26 +134,50 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int],
 
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
-    return _fetch_cycles(config, DESCRIPTOR_WORDS) + config.pipelined + COUNTER_WORDS
+    fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
+    return fetch + config.pipelined + COUNTER_WORDS
+
+
+def _hidden(config):
+    """Cycles of a fetch behind the work of the descriptor before; the first one has none."""
+    return _fetch_cycles(config, DESCRIPTOR_WORDS) if config.pipelined else 0
+
+
+def _late(config, d, total):
+    """Cycles that the next descriptor comes too late; what else is read or written goes first."""
+    if not config.pipelined:
+        return 0
+    pitch, lines = _load_pitch(config, d), _lines(config, DESCRIPTOR_WORDS)
+    reads = range(2, 2 + d["groups"] * pitch, pitch) if d["op"] == Opcode.LOAD else ()
+    counters, cycle, left = range(total - COUNTER_WORDS, total), 0, lines
+    while left:                       # from check to check
+        cycle += 1
+        left -= cycle not in reads and cycle not in counters
+    return max(0, cycle + _fetch_cycles(config, DESCRIPTOR_WORDS) - lines + 1 - total)
 
 
 def _wait_cycles(config, arrival):
     """WAIT for pages that arrive so long after its begin."""
-    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) + 1
-    total = _control_cycles(config) + max(config.settle_cycles, 2, arrival + 3 - launch)
+    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config) + 1
+    begin = 2 + config.pipelined
+    total = _control_cycles(config) + max(config.settle_cycles, begin, arrival + 3 - launch)
     return Cycles(total=total, page=total)
 
 
 def _runs(config, d, costs):
     """Each cluster's work."""
+    # The next descriptor is read before what feeders want, and after what sums want.
+    ahead = config.pipelined and d["op"] != Opcode.ADD
+    fetch = range(1, 1 + ahead * _lines(config, DESCRIPTOR_WORDS))
     if config.P <= config.F:
-        return [_run(config, d, costs, cluster, Port()) for cluster in range(config.P)]
+        return [_run(config, d, costs, cluster, Port(reads=() if cluster else fetch))
+                for cluster in range(config.P)]
     # On one port the first cluster's feeder precedes the second's, but writers precede both.
     writes = []
     for _ in range(ROUNDS):
-        first = Port(writes, shared=True)
+        first = Port(writes, fetch, shared=True)
         runs = [_run(config, d, costs, 0, first)]
-        second = Port(first.taken, first.granted, shared=True)
+        second = Port(first.taken, [*fetch, *first.granted], shared=True)
         runs.append(_run(config, d, costs, 1, second))
         if writes == second.taken:
             break
@@ -173,19 +201,30 @@ def _passes(config, d, cluster):
 
 
 def _load_cycles(config, d):
-    """From launch to the last line: a line a cycle, or a word."""
+    """From check to the last line."""
+    words = 1 if d["zero_point"] == Space.WEIGHT else config.line_words
+    if not config.pipelined:
+        return (d["groups"] - 1) * _load_pitch(config, d) + words * (read_latency(config) + 1) + 1
+    return (d["groups"] - 1) * _load_pitch(config, d) + words + read_latency(config) + 2 + (words > 1)
+
+
+def _load_pitch(config, d):
+    """Cycles from line to line: one, or as many as its words take."""
     latency = read_latency(config)
     if d["zero_point"] == Space.WEIGHT:
-        return d["groups"] + latency + 1
-    if not config.pipelined:
-        return d["groups"] * config.line_words * (latency + 1) + 1
-    each = max(config.line_words, latency + 1)
-    return (d["groups"] - 1) * each + config.line_words + latency + 2
+        return 1
+    return (max(config.line_words, latency + 1) if config.pipelined
+            else config.line_words * (latency + 1))
 
 
 def _fetch_cycles(config, words):
     """From the begin of a fetch until its lines are there."""
-    return max(1, words // config.line_words) + read_latency(config) + 1 + config.pipelined
+    return _lines(config, words) + read_latency(config) + 1 + config.pipelined
+
+
+def _lines(config, words):
+    """Lines that so many words take."""
+    return max(1, words // config.line_words)
 
 
 def _sum(parts: Iterable[Cycles]) -> Cycles:

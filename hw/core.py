@@ -1,15 +1,16 @@
 """The complete core: clusters, memories, sequencer and host port."""
 
-from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, Signal, unsigned
+from itertools import pairwise
+
+from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import RamRW
 from hw.cluster import Cluster
 from hw.config import CoreConfig
-from hw.descriptor import decoded, order_shape
+from hw.dispatch import Dispatch
 from hw.host import HostPort, wishbone
-from hw.layout import Opcode
 from hw.loader import Loader
 from hw.pager import Pager
 from hw.params import ParamMemory
@@ -67,8 +68,7 @@ class Core(wiring.Component):
             sequencer.program.eq(host.program), host.busy.eq(sequencer.busy),
             host.done.eq(sequencer.done), host.error.eq(sequencer.error),
             host.index.eq(sequencer.index), host.cycles.eq(sequencer.cycles),
-            self.irq.eq(sequencer.done), loader.d.eq(sequencer.d), loader.clear.eq(sequencer.clear),
-            loader.start.eq(sequencer.launch & (sequencer.d.op == Opcode.LOAD)),
+            self.irq.eq(sequencer.done), loader.clear.eq(sequencer.clear),
         ]
         pager = self._pager(m, host, sequencer) if config.pages else None
         for index, cluster in enumerate(clusters):
@@ -90,31 +90,36 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.pages), pager.pages)
         m.d.comb += [
             self.rewind.eq(pager.rewind), pager.running.eq(sequencer.busy & ~sequencer.clear),
-            pager.index.eq(sequencer.index), pager.wanted.eq(sequencer.d.groups),
-            pager.start.eq(sequencer.launch & (sequencer.d.op == Opcode.WAIT)),
-            pager.clear.eq(sequencer.clear), pager.tick.eq(sequencer.tick),
-            pager.patience.eq(host.patience), sequencer.error_store.eq(pager.late),
+            pager.index.eq(sequencer.index), pager.clear.eq(sequencer.clear),
+            pager.tick.eq(sequencer.tick), pager.patience.eq(host.patience),
+            sequencer.error_store.eq(pager.late),
         ]
         return pager
 
     def _control(self, m, loader, pager, sequencer, clusters, arbiters):
-        """Commands to the clusters, one after the other, and what all units answer.
+        """The descriptor that runs, to the clusters one after the other; what all units answer.
 
         Both pass registers (``config.settle_cycles``): these wires cross the whole device.
         """
+        m.submodules.dispatch = dispatch = Dispatch(self.config)
+        m.d.comb += [
+            dispatch.d.eq(sequencer.d), dispatch.check.eq(sequencer.check),
+            dispatch.launch.eq(sequencer.launch),
+            loader.d.eq(dispatch.order), loader.start.eq(dispatch.load),
+            clusters[0].d.eq(dispatch.order), clusters[0].start.eq(dispatch.work),
+        ]
         stage = m.d.sync if self.config.pipelined else m.d.comb
-        clear, d = sequencer.clear, Signal(order_shape(self.config))
-        m.d.comb += [d[name].eq(sequencer.d[name]) for name in sequencer.d.shape().members]
-        m.d.comb += [d[name].eq(bit) for name, bit in decoded(self.config, sequencer.d).items()]
-        start = sequencer.launch & (sequencer.d.op != Opcode.LOAD) & (sequencer.d.op != Opcode.WAIT)
+        stage += clusters[0].clear.eq(sequencer.clear)
+        for first, second in pairwise(clusters):
+            stage += [second.d.eq(first.d), second.start.eq(first.start),
+                      second.clear.eq(first.clear)]
         pagers = [pager] if pager else []
-        if self.config.P == 2 and pager:
-            m.d.sync += clusters[0].pause.eq(pager.pause)
-            # Of the weights that a write meets.
-            m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)
-        for cluster in clusters:
-            stage += [cluster.d.eq(d), cluster.start.eq(start), cluster.clear.eq(clear)]
-            d, start, clear = cluster.d, cluster.start, cluster.clear
+        if pager:
+            m.d.comb += [pager.wanted.eq(dispatch.order.groups), pager.start.eq(dispatch.wait)]
+            if self.config.P == 2:
+                m.d.sync += clusters[0].pause.eq(pager.pause)
+                # Of the weights that a write meets.
+                m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)
         stage += [
             sequencer.units_idle.eq(self._all(u.idle for u in [loader, *pagers, *clusters])),
             *(count.eq(c.issued) for count, c in zip(sequencer.issued, clusters, strict=True)),
@@ -168,14 +173,15 @@ class Core(wiring.Component):
                              words.mask.eq(Cat(source.word == n // (4 // config.mask_bytes)
                                                for n in range(config.line_masks))),
                              words.data.eq(source.data.replicate(config.line_words))]
-        other_writes, other_reads = [words], [sequencer.r, loader.r, host.r]
+        other_writes, other_reads = [words], [loader.r, sequencer.r]
         if config.F == 1:
-            shares = [(writes + other_writes, residuals + feeds + other_reads)]
+            shares = [(writes + other_writes, residuals + other_reads + feeds)]
         elif config.P == 1:
             shares = [([], feeds), (writes + other_writes, residuals + other_reads)]
         else:
-            shares = [(writes[:1] + other_writes, residuals[:1] + feeds[:1] + other_reads),
+            shares = [(writes[:1] + other_writes, residuals[:1] + other_reads + feeds[:1]),
                       (writes[1:], residuals[1:] + feeds[1:])]
+        shares[-1 if config.P == 1 else 0][1].append(host.r)
         arbiters = []
         for index, (writers, readers) in enumerate(shares):
             arbiter = PortArbiter(config, len(writers), len(readers))

@@ -15,7 +15,7 @@ def descriptor_shape(config: CoreConfig) -> data.StructLayout:
 
 
 def order_shape(config: CoreConfig) -> data.StructLayout:
-    """The descriptor as clusters get it: with what `decoded` finds in it, a bit each."""
+    """The descriptor that runs, as the units get it: with what `decoded` finds, a bit each."""
     fields = descriptor_shape(config)
     return data.StructLayout(
         dict(fields.members) | dict.fromkeys(decoded(config, fields.from_bits(0)), 1))

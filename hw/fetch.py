@@ -17,15 +17,15 @@ class Fetch(wiring.Component):
     Members
     -------
     begin : In(1), slot : In, lines : In(5)
-        Start; ``slot`` and ``lines`` hold until ``arrived``.
+        Start; ``slot`` and ``lines`` hold until ``there``.
     clear : In(1)
     r : Out(read_client)
     d : Out(descriptor_shape), oversize : Out(1)
         The fields; a bit beyond one was set.
     header : Out(Error)
         What is wrong if the lines are a header.
-    arrived : Out(1)
-        All lines are there; high for a cycle, not during ``begin``.
+    there : Out(1)
+        All lines have come; low from the cycle after ``begin``.
     """
 
     def __init__(self, config: CoreConfig):
@@ -33,7 +33,7 @@ class Fetch(wiring.Component):
         super().__init__({
             "begin": In(1), "slot": In(line_address_bits(config)), "lines": In(5), "clear": In(1),
             "r": Out(read_client(config)), "d": Out(descriptor_shape(config)), "oversize": Out(1),
-            "header": Out(8), "arrived": Out(1)})
+            "header": Out(8), "there": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -41,7 +41,7 @@ class Fetch(wiring.Component):
         running = Signal()
         m.d.comb += [
             self.r.addr.eq(self.slot + wanted), self.r.valid.eq(running & (wanted != self.lines)),
-            self.arrived.eq(running & (fetched == self.lines)),
+            self.there.eq(~running | (fetched == self.lines)),
         ]
         with m.If(self.r.valid & self.r.ready):
             m.d.sync += wanted.eq(wanted + 1)
@@ -57,7 +57,7 @@ class Fetch(wiring.Component):
         with m.If(self.begin):
             m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1), self.oversize.eq(0),
                          self.header.eq(Error.NONE)]
-        with m.Elif(self.arrived | self.clear):
+        with m.Elif(self.there | self.clear):
             m.d.sync += running.eq(0)
         return m
 

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from hw.config import CoreConfig, bits_for
 from hw.descriptor import order_shape
 from hw.lane import Lane
-from hw.layout import Opcode
 from hw.packer import patch_write, row_bits
 from hw.walk import PassWalk
 

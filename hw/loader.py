@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, log2
-from hw.descriptor import descriptor_shape
+from hw.descriptor import order_shape
 from hw.layout import Space
 from hw.ports import read_client, read_latency
 from hw.stores import store_port
@@ -16,7 +16,7 @@ class Loader(wiring.Component):
 
     Members
     -------
-    d : In(descriptor_shape(config)), start, clear : In(1)
+    d : In(order_shape(config)), start, clear : In(1)
     r : Out(read_client), store : Out(store_port)
     idle : Out(1), error : Out(1)
         Nothing left to copy; a destination beyond its memory, which is not written.
@@ -30,7 +30,7 @@ class Loader(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "d": In(descriptor_shape(config)), "start": In(1), "clear": In(1),
+            "d": In(order_shape(config)), "start": In(1), "clear": In(1),
             "r": Out(read_client(config)), "store": Out(store_port(config)),
             "idle": Out(1, init=1), "error": Out(1)})
 

@@ -1,6 +1,6 @@
 """Clients of the activation memory, and the arbiter that gives its ports to them in turn."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -89,15 +89,12 @@ class PortArbiter(wiring.Component):
         for index, client in enumerate(writers + readers):
             m.d.comb += client.ready.eq(~taken if index else 1)
             taken = client.valid if index == 0 else taken | client.valid
-        for client in reversed(writers + readers):
-            with m.If(client.valid):
-                m.d.comb += addr.eq(client.addr)
         for index, client in enumerate(readers):
             m.d.comb += grants[index].eq(client.valid & client.ready)
         mask, data = Signal(self.config.line_masks), Signal(self.config.line_bits)
-        for client in reversed(writers):
-            with m.If(client.valid):
-                m.d.comb += [mask.eq(client.mask), data.eq(client.data), write.eq(1)]
+        m.d.comb += [addr.eq(_first(writers + readers, "addr")),
+                     mask.eq(_first(writers, "mask")), data.eq(_first(writers, "data")),
+                     write.eq(Cat(client.valid for client in writers).any())]
 
         inside = addr < self.config.act_lines
         domain = m.d.sync if self.config.pipelined else m.d.comb
@@ -119,3 +116,9 @@ class PortArbiter(wiring.Component):
         return m
 
 
+def _first(clients: list, member: str):
+    """Member of the first client that is valid, or of the last one, whose ``valid`` comes late."""
+    value = getattr(clients[-1], member) if clients else 0
+    for client in reversed(clients[:-1]):
+        value = Mux(client.valid, getattr(client, member), value)
+    return value

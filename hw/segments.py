@@ -136,7 +136,8 @@ class SegmentGenerator(wiring.Component):
             wrapped = d.x_start + Mux(passes.second, d.x_step, 0)
             m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + (d.x_step << d.by_pixel)))
             with m.If(passes.wrap & ~passes.again):
-                m.d.sync += [y.eq(y + (d.stride_h << d.by_row)), row.eq(row + (d.y_step << d.by_row))]
+                m.d.sync += [y.eq(y + (d.stride_h << d.by_row)),
+                             row.eq(row + (d.y_step << d.by_row))]
         return x, y, row
 
     def _within(self, m, steps, last_segment, last_ky):

@@ -40,8 +40,9 @@ class Sequencer(wiring.Component):
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
     r : Out(read_client), w : Out(word_client)
-    d : Out(descriptor_shape(config)), launch : Out(1), units_idle : In(1)
-        The descriptor for clusters and loader; they begin at ``launch``.
+    d : Out(descriptor_shape(config)), check, launch : Out(1), units_idle : In(1)
+        The descriptor for clusters, loader and pager is there during ``check``; ``launch`` says
+        then that it may run. Where ``config.pipelined`` the next one follows at once.
     clear : Out(1)
         Drop all work; held for FLUSH_CYCLES.
     issued : In(issued_shape), feed_stall, drain_stall, progress : In(1)
@@ -52,7 +53,8 @@ class Sequencer(wiring.Component):
 
     Behaviour
     ---------
-    Per descriptor: 64/V line reads, a check, the work, a word write per counter.
+    Per descriptor: 64/V line reads, a check, the work, a word write per counter. The lines of the
+    next one are read during the work where ``config.pipelined``; then units keep their copy.
     """
 
     def __init__(self, config: CoreConfig):
@@ -61,7 +63,8 @@ class Sequencer(wiring.Component):
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
             "r": Out(read_client(config)), "w": Out(word_client(config)),
-            "d": Out(descriptor_shape(config)), "launch": Out(1), "units_idle": In(1),
+            "d": Out(descriptor_shape(config)), "check": Out(1), "launch": Out(1),
+            "units_idle": In(1),
             "clear": Out(1),
             "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1),
             "progress": In(1),
@@ -79,6 +82,8 @@ class Sequencer(wiring.Component):
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
         early = Signal()                      # a start that came during RESET
         slot, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
+        slot_lines = slot_bytes(config) // config.V
+        ahead = slot_lines if config.pipelined else 0          # of the descriptor that runs
         m.d.comb += [
             fetch.slot.eq(slot), fetch.clear.eq(self.clear),
             self.clear.eq((state == State.FLUSH) | (state == State.RESET)),
@@ -91,10 +96,14 @@ class Sequencer(wiring.Component):
             self.cycles.eq(counters.cycles),
             counters.select.eq(word),
             self.w.valid.eq((state == State.COUNT) | (state == State.WORK) & self.units_idle),
-            self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
+            self.w.addr.eq(slot + (field_lines - ahead) + (word >> log2(per_line))),
             self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
         ]
-        m.d.comb += self.d.eq(fetch.d)
+        m.d.comb += [self.d.eq(fetch.d), self.check.eq(state == State.CHECK)]
+
+        def fetch_next():
+            m.d.comb += fetch.begin.eq(1)
+            m.d.sync += slot.eq(slot + slot_lines)
 
         failure, verdict = Signal(8), Signal(8)
         m.d.comb += verdict.eq(first_error(m, config, self.d, fetch.oversize))
@@ -110,11 +119,11 @@ class Sequencer(wiring.Component):
                     m.d.sync += [early.eq(0), self.busy.eq(1), self.done.eq(0), self.error.eq(0),
                                  self.index.eq(0), slot.eq(self.program), state.eq(State.HEADER)]
             with m.Case(State.HEADER):
-                with m.If(fetch.arrived):
+                with m.If(fetch.there):
                     m.d.comb += [fetch.begin.eq(1), failure.eq(fetch.header)]
                     m.d.sync += [slot.eq(slot + header_lines), state.eq(State.FETCH)]
             with m.Case(State.FETCH):
-                with m.If(fetch.arrived):
+                with m.If(fetch.there):
                     m.d.sync += state.eq(State.CHECK)
             with m.Case(State.CHECK):
                 m.d.comb += failure.eq(verdict)
@@ -123,6 +132,8 @@ class Sequencer(wiring.Component):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]
                 with m.Else():
                     m.d.comb += self.launch.eq(verdict == Error.NONE)
+                    if config.pipelined:
+                        fetch_next()
             with m.Case(State.SETTLE):
                 m.d.sync += settle.eq(settle + 1)
                 with m.If(settle == config.settle_cycles - 1):
@@ -134,10 +145,13 @@ class Sequencer(wiring.Component):
                 with m.If(self.w.ready):
                     m.d.sync += word.eq(word + 1)
                     with m.If(word == COUNTER_WORDS - 1):
-                        m.d.comb += fetch.begin.eq(1)
                         m.d.sync += [word.eq(0), self.index.eq(self.index + 1),
-                                     slot.eq(slot + slot_bytes(config) // config.V),
                                      state.eq(State.FETCH)]
+                        if config.pipelined:
+                            with m.If(fetch.there):
+                                m.d.sync += state.eq(State.CHECK)
+                        else:
+                            fetch_next()
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
                 with m.If(flush == FLUSH_CYCLES - 1):

@@ -12,7 +12,7 @@ from hw.descriptor import descriptor_shape
 from hw.layout import COUNTER_WORDS, MAGIC, STRIP_ROWS, Error, Opcode, Space, encode
 from hw.sequencer import FLUSH_CYCLES, TIMEOUT_BITS
 from tb.cocotb_memories import ReadPort, random_fields, setup
-from tb.drive import Part, start
+from tb.drive import Part, descriptor, start
 
 LIMIT = 20_000   # cycles of the longest run
 
@@ -313,6 +313,33 @@ async def sequencer_stops_when_a_unit_fails_or_the_host_wants(dut):
         if at % 5 == 0:
             await check_good(bench, 2)
     assert cut > 50
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def dispatch_keeps_what_was_checked_and_starts_one_unit(dut):
+    config, rng = setup()
+    part = Part(dut, "dispatch")
+    part.set(d=0, check=0, launch=0)
+    await start(dut)
+    layout, kept, starts, later = descriptor_shape(config), None, (0, 0, 0), config.pipelined
+    for _ in range(400):
+        fields, check = random_fields(config, rng)[0], rng.random() < 0.3
+        fields["op"] = rng.choice(list(Opcode))
+        fields = {name: value for name, value in fields.items()
+                  if not too_large(config, name, value)}
+        launch = check and rng.random() < 0.7 and fields["op"] != Opcode.END
+        bits, op = descriptor(config, fields), fields["op"]
+        part.set(d=bits & (1 << layout.size) - 1, check=check, launch=launch)
+        now = bits if check or not later else kept
+        starting = tuple(int(launch and found) for found in (
+            op == Opcode.LOAD, op == Opcode.WAIT, op not in (Opcode.LOAD, Opcode.WAIT)))
+        await part.settled()
+        if kept is not None:
+            assert part.get("order") == (kept if later else now)
+            assert (part.get("load"), part.get("wait"), part.get("work")) == (
+                starts if later else starting)
+        kept, starts = now, starting
+        await part.edge()
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
