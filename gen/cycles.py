@@ -73,10 +73,11 @@ def predict(program: Program, store: Store = STORE,
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
         late = _late(config, d, cycles.total)
-    header = begin[0] - COUNTER_WORDS              # the first one counts from start
+    header = begin[0] - _lines(config, COUNTER_WORDS)            # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
-    end = COUNTER_WORDS + _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config) + 1
+    fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
+    end = _lines(config, COUNTER_WORDS) + fetch + 1
     layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
 
@@ -135,7 +136,7 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int],
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
     fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
-    return fetch + config.pipelined + COUNTER_WORDS
+    return fetch + config.pipelined + _lines(config, COUNTER_WORDS)
 
 
 def _hidden(config):
@@ -149,7 +150,7 @@ def _late(config, d, total):
         return 0
     pitch, lines = _load_pitch(config, d), _lines(config, DESCRIPTOR_WORDS)
     reads = range(2, 2 + d["groups"] * pitch, pitch) if d["op"] == Opcode.LOAD else ()
-    counters, cycle, left = range(total - COUNTER_WORDS, total), 0, lines
+    counters, cycle, left = range(total - _lines(config, COUNTER_WORDS), total), 0, lines
     while left:                       # from check to check
         cycle += 1
         left -= cycle not in reads and cycle not in counters
@@ -203,9 +204,10 @@ def _passes(config, d, cluster):
 def _load_cycles(config, d):
     """From check to the last line."""
     words = 1 if d["zero_point"] == Space.WEIGHT else config.line_words
+    before, latency = (d["groups"] - 1) * _load_pitch(config, d), read_latency(config)
     if not config.pipelined:
-        return (d["groups"] - 1) * _load_pitch(config, d) + words * (read_latency(config) + 1) + 1
-    return (d["groups"] - 1) * _load_pitch(config, d) + words + read_latency(config) + 2 + (words > 1)
+        return before + words * (latency + 1) + 1
+    return before + words + latency + 2 + (words > 1)
 
 
 def _load_pitch(config, d):

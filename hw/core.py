@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth import Cat, ClockDomain, Module, Mux, ResetInserter, unsigned
+from amaranth import ClockDomain, Module, Mux, ResetInserter, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ from hw.host import HostPort, wishbone
 from hw.loader import Loader
 from hw.pager import Pager
 from hw.params import ParamMemory
-from hw.ports import PortArbiter, write_client
+from hw.ports import PortArbiter, as_line, write_client
 from hw.sequencer import Sequencer
 from hw.stores import store_port
 from hw.weights import WeightBanks
@@ -169,10 +169,8 @@ class Core(wiring.Component):
         for source, chosen in words_from.items():
             m.d.comb += source.ready.eq(words.ready & chosen)
             with m.If(chosen):
-                m.d.comb += [words.addr.eq(source.addr),
-                             words.mask.eq(Cat(source.word == n // (4 // config.mask_bytes)
-                                               for n in range(config.line_masks))),
-                             words.data.eq(source.data.replicate(config.line_words))]
+                mask, data = as_line(config, source)
+                m.d.comb += [words.addr.eq(source.addr), words.mask.eq(mask), words.data.eq(data)]
         other_writes, other_reads = [words], [loader.r, sequencer.r]
         if config.F == 1:
             shares = [(writes + other_writes, residuals + other_reads + feeds)]

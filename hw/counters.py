@@ -1,10 +1,11 @@
 """Cycle and stall counters of the running descriptor."""
 
-from amaranth import Array, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
+from hw.layout import COUNTER_WORDS
 
 STALL_BITS = 24   # of one descriptor; the cycle counter of a program has 32
 
@@ -27,8 +28,8 @@ class Counters(wiring.Component):
         Lanes of each cluster that issue a row.
     cycles : Out(32)
         Since ``restart``.
-    select : In(2), word : Out(32)
-        One of the counters, in the order of COUNTERS.
+    words : Out(array of COUNTER_WORDS)
+        The counters, in the order of COUNTERS.
     """
 
     def __init__(self, config: CoreConfig):
@@ -37,7 +38,7 @@ class Counters(wiring.Component):
             "restart": In(1), "running": In(1), "launch": In(1), "working": In(1),
             "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1),
             "cycles": Out(32),
-            "select": In(2), "word": Out(32)})
+            "words": Out(data.ArrayLayout(32, COUNTER_WORDS))})
 
     def elaborate(self, platform):
         m = Module()
@@ -51,5 +52,6 @@ class Counters(wiring.Component):
         with m.Elif(self.working):
             m.d.sync += [feed.eq(feed + self.feed_stall), drain.eq(drain + self.drain_stall),
                          busy.eq(busy + sum(self.issued))]
-        m.d.comb += self.word.eq(Array((self.cycles, feed, drain, busy))[self.select])
+        m.d.comb += [word.eq(counter) for word, counter in zip(
+            self.words, (self.cycles, feed, drain, busy), strict=True)]
         return m

@@ -1,6 +1,6 @@
 """Clients of the activation memory, and the arbiter that gives its ports to them in turn."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,14 @@ def word_client(config: CoreConfig) -> wiring.Signature:
     return wiring.Signature({
         "valid": Out(1), "ready": In(1), "addr": Out(line_address_bits(config)),
         "word": Out(bits_for(config.line_words)), "data": Out(32)})
+
+
+def as_line(config: CoreConfig, client) -> tuple[Value, Value]:
+    """Mask and data of the line that a `word_client` or `write_client` writes."""
+    if "mask" in client.signature.members:
+        return client.mask, client.data
+    mask = Cat(client.word == n * config.mask_bytes // 4 for n in range(config.line_masks))
+    return mask, client.data.replicate(config.line_words)
 
 
 def ram_port(config: CoreConfig) -> wiring.Signature:

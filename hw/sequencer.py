@@ -5,18 +5,18 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
-from hw.config import CoreConfig, log2, slot_bytes
+from hw.config import CoreConfig, slot_bytes
 from hw.counters import Counters, issued_shape
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
 from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
-from hw.ports import line_address_bits, read_client, word_client
+from hw.ports import line_address_bits, read_client, write_client
 
 FLUSH_CYCLES = 64         # after an error or stop: longer than every pipeline of the core
 TIMEOUT_BITS = 16         # 2^16..2^17 cycles without a line read or written or a row issued
 
 
-class State(enum.Enum, shape=4):
+class State(enum.Enum, shape=3):
     """What the sequencer does."""
 
     IDLE = 0
@@ -24,10 +24,9 @@ class State(enum.Enum, shape=4):
     FETCH = 2
     CHECK = 3     # and launch
     SETTLE = 4    # the units' idle follows launch after config.settle_cycles
-    WORK = 5
-    COUNT = 6
-    FLUSH = 7
-    RESET = 8     # as FLUSH, but nobody waits for it
+    WORK = 5      # and write the counters when it is done
+    FLUSH = 6
+    RESET = 7     # as FLUSH, but nobody waits for it
 
 
 class Sequencer(wiring.Component):
@@ -39,7 +38,7 @@ class Sequencer(wiring.Component):
         Run the program whose header is at line ``program``; give up.
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
-    r : Out(read_client), w : Out(word_client)
+    r : Out(read_client), w : Out(write_client)
     d : Out(descriptor_shape(config)), check, launch : Out(1), units_idle : In(1)
         The descriptor for clusters, loader and pager is there during ``check``; ``launch`` says
         then that it may run. Where ``config.pipelined`` the next one follows at once.
@@ -53,8 +52,8 @@ class Sequencer(wiring.Component):
 
     Behaviour
     ---------
-    Per descriptor: 64/V line reads, a check, the work, a word write per counter. The lines of the
-    next one are read during the work where ``config.pipelined``; then units keep their copy.
+    Per descriptor: 64/V line reads, a check, the work, 16/V line writes. The lines of the next one
+    are read during the work where ``config.pipelined``; then units keep their copy.
     """
 
     def __init__(self, config: CoreConfig):
@@ -62,7 +61,7 @@ class Sequencer(wiring.Component):
         super().__init__({
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
-            "r": Out(read_client(config)), "w": Out(word_client(config)),
+            "r": Out(read_client(config)), "w": Out(write_client(config)),
             "d": Out(descriptor_shape(config)), "check": Out(1), "launch": Out(1),
             "units_idle": In(1),
             "clear": Out(1),
@@ -81,7 +80,8 @@ class Sequencer(wiring.Component):
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
         early = Signal()                      # a start that came during RESET
-        slot, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
+        count_lines = max(1, COUNTER_WORDS // per_line)
+        slot, line = Signal(line_address_bits(config)), Signal(range(max(2, count_lines)))
         slot_lines = slot_bytes(config) // config.V
         ahead = slot_lines if config.pipelined else 0          # of the descriptor that runs
         m.d.comb += [
@@ -90,14 +90,15 @@ class Sequencer(wiring.Component):
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
             counters.restart.eq((state == State.IDLE) & (self.start | early)),
             counters.running.eq(self.busy & ~self.clear), counters.launch.eq(self.launch),
-            counters.working.eq((state == State.SETTLE) | (state == State.WORK)),
+            counters.working.eq((state == State.SETTLE)
+                                | (state == State.WORK) & ~self.units_idle),
             counters.issued.eq(self.issued),
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles),
-            counters.select.eq(word),
-            self.w.valid.eq((state == State.COUNT) | (state == State.WORK) & self.units_idle),
-            self.w.addr.eq(slot + (field_lines - ahead) + (word >> log2(per_line))),
-            self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
+            self.w.valid.eq((state == State.WORK) & self.units_idle),
+            self.w.addr.eq(slot + (field_lines - ahead) + line),
+            self.w.data.eq(counters.words.as_value().word_select(line, 8 * config.V)),
+            self.w.mask.eq((1 << min(4 * COUNTER_WORDS, config.V) // config.mask_bytes) - 1),
         ]
         m.d.comb += [self.d.eq(fetch.d), self.check.eq(state == State.CHECK)]
 
@@ -139,13 +140,10 @@ class Sequencer(wiring.Component):
                 with m.If(settle == config.settle_cycles - 1):
                     m.d.sync += state.eq(State.WORK)
             with m.Case(State.WORK):
-                with m.If(self.units_idle):
-                    m.d.sync += [state.eq(State.COUNT), word.eq(self.w.ready)]
-            with m.Case(State.COUNT):
-                with m.If(self.w.ready):
-                    m.d.sync += word.eq(word + 1)
-                    with m.If(word == COUNTER_WORDS - 1):
-                        m.d.sync += [word.eq(0), self.index.eq(self.index + 1),
+                with m.If(self.units_idle & self.w.ready):
+                    m.d.sync += line.eq(line + 1)
+                    with m.If(line == count_lines - 1):
+                        m.d.sync += [line.eq(0), self.index.eq(self.index + 1),
                                      state.eq(State.FETCH)]
                         if config.pipelined:
                             with m.If(fetch.there):
@@ -155,7 +153,7 @@ class Sequencer(wiring.Component):
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
                 with m.If(flush == FLUSH_CYCLES - 1):
-                    m.d.sync += [self.busy.eq(0), self.done.eq(1), word.eq(0), state.eq(State.IDLE)]
+                    m.d.sync += [self.busy.eq(0), self.done.eq(1), line.eq(0), state.eq(State.IDLE)]
         self._fail(m, state, failure)
         return m
 

@@ -68,18 +68,23 @@ class Bench:
             await part.settled()
             self.port.sample()
             if ready and part.get("w__valid"):
-                key = part.get("w__addr"), part.get("w__word")
-                assert key not in outcome.writes
-                outcome.writes[key] = part.get("w__data")
+                mask, line = part.get("w__mask"), part.get("w__data")
+                for word in range(self.config.line_words):
+                    parts = 4 // self.config.mask_bytes
+                    here = mask >> word * parts & (1 << parts) - 1
+                    assert here in (0, (1 << parts) - 1)
+                    key = part.get("w__addr"), word
+                    assert key not in outcome.writes
+                    if here:
+                        outcome.writes[key] = line >> 32 * word & 0xFFFFFFFF
             settled = since >= self.config.settle_cycles
-            if since >= 0:             # launched: this cycle counts
+            if settled and work == 0:
+                outcome.counts.append((counts[0], counts[1], counts[2]))
+                since = -1
+            elif since >= 0:           # launched: this cycle counts
                 counts = [counts[0] + events["feed_stall"], counts[1] + events["drain_stall"],
                           counts[2] + sum(lanes)]
-                if settled and work == 0:
-                    outcome.counts.append((counts[0], counts[1], counts[2]))
-                    since = -1
-                else:
-                    work -= settled
+                work -= settled
             since += since >= 0 and not settled
             if part.get("launch"):
                 got = part.view("d", self.shape)
