@@ -5,7 +5,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
-from hw.config import CoreConfig, log2, slot_bytes
+from hw.config import CoreConfig
 from hw.counters import Counters, issued_shape
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
@@ -78,9 +78,10 @@ class Sequencer(wiring.Component):
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
         early = Signal()                      # a start that came during RESET
-        slot, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
+        line, word = Signal(line_address_bits(config)), Signal(range(COUNTER_WORDS))
+        line_full = word % per_line == min(per_line, COUNTER_WORDS) - 1
         m.d.comb += [
-            fetch.slot.eq(slot), fetch.clear.eq(self.clear),
+            fetch.line.eq(line), fetch.clear.eq(self.clear),
             self.clear.eq((state == State.FLUSH) | (state == State.RESET)),
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
             counters.restart.eq((state == State.IDLE) & (self.start | early)),
@@ -91,9 +92,11 @@ class Sequencer(wiring.Component):
             self.cycles.eq(counters.cycles),
             counters.select.eq(word),
             self.w.valid.eq((state == State.COUNT) | (state == State.WORK) & self.units_idle),
-            self.w.addr.eq(slot + field_lines + (word >> log2(per_line))),
-            self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
+            self.w.addr.eq(line), self.w.word.eq(word % per_line), self.w.data.eq(counters.word),
         ]
+        # Header, descriptors and counters lie one behind the other.
+        with m.If((self.r.valid & self.r.ready) | (self.w.valid & self.w.ready & line_full)):
+            m.d.sync += line.eq(line + 1)
         m.d.comb += self.d.eq(fetch.d)
 
         failure, verdict = Signal(8), Signal(8)
@@ -108,11 +111,11 @@ class Sequencer(wiring.Component):
                 with m.If(self.start | early):
                     m.d.comb += fetch.begin.eq(1)
                     m.d.sync += [early.eq(0), self.busy.eq(1), self.done.eq(0), self.error.eq(0),
-                                 self.index.eq(0), slot.eq(self.program), state.eq(State.HEADER)]
+                                 self.index.eq(0), line.eq(self.program), state.eq(State.HEADER)]
             with m.Case(State.HEADER):
                 with m.If(fetch.arrived):
                     m.d.comb += [fetch.begin.eq(1), failure.eq(fetch.header)]
-                    m.d.sync += [slot.eq(slot + header_lines), state.eq(State.FETCH)]
+                    m.d.sync += state.eq(State.FETCH)
             with m.Case(State.FETCH):
                 with m.If(fetch.arrived):
                     m.d.sync += state.eq(State.CHECK)
@@ -136,7 +139,6 @@ class Sequencer(wiring.Component):
                     with m.If(word == COUNTER_WORDS - 1):
                         m.d.comb += fetch.begin.eq(1)
                         m.d.sync += [word.eq(0), self.index.eq(self.index + 1),
-                                     slot.eq(slot + slot_bytes(config) // config.V),
                                      state.eq(State.FETCH)]
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
