@@ -28,7 +28,7 @@ def reached(config: CoreConfig, position, end):
 
 
 def steps_bits(config: CoreConfig, bits: int) -> int:
-    """Bits of a counter two steps ahead of a position; where it need not exceed the end, as many."""
+    """Bits of a counter two steps ahead of a position of so many bits; one cluster may wrap."""
     return bits if config.P == 1 else bits + 2
 
 

@@ -82,6 +82,8 @@ class WordGenerator(wiring.Component):
             whole.eq(Mux(more, final, segment.one)),
             count.eq(Mux(whole, remaining, room)),
         ]
+        if not config.pipelined:
+            m.d.comb += final.eq(at_most(left, v))
         # Where they go.
         position, line, owned = Signal(v), Signal(config.patch_addr_bits), Signal()
         buffer = Signal(config.buffer_bits)
@@ -108,8 +110,9 @@ class WordGenerator(wiring.Component):
             m.d.sync += [position.eq(filled[:v]), owned.eq(1), spill.eq(overflow)]
             m.d.comb += self.taken.eq(Mux(owned, 0, 1 << buffer))
             with m.If(~spill):
-                m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)),
-                             left.eq(rest), final.eq(at_most(rest, v))]
+                m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)), left.eq(rest)]
+                if config.pipelined:
+                    m.d.sync += final.eq(at_most(rest, v))
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):

@@ -238,8 +238,8 @@ async def run(dut, config: CoreConfig, index: int, rng: random.Random, op: int, 
 
 
 def idle_inputs(dut):
-    for name in ("start", "clear", "early", "row_valid", "row_first", "row_last", "t_en", "r__ready",
-                 "r__done", "w__ready"):
+    for name in ("start", "clear", "early", "row_valid", "row_first", "row_last", "t_en",
+                 "r__ready", "r__done", "w__ready"):
         getattr(dut, name).value = 0
 
 
