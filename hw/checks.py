@@ -16,9 +16,10 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
     no_load = Mux(d.zero_point == Space.WEIGHT, d.out_base >= config.weight_rows,
                   Mux(d.zero_point == Space.PARAM, d.out_base >= config.param_groups,
                       (d.zero_point != Space.TABLE) | (d.out_base != 0)))
-    no_work = [d.groups[group_bits(config):].any(), d.out_w == 0, d.out_h == 0,
+    groups, too_many = d.groups[:group_bits(config)], d.groups[group_bits(config):]
+    no_work = [too_many.any(), d.out_w == 0, d.out_h == 0,
                d.add_param >= config.param_groups,
-               d.param_base + Mux(d.uniform, 1, d.groups) > config.param_groups]
+               d.param_base + Mux(d.uniform, 1, groups) > config.param_groups]
     no_sum = d.in_start.as_unsigned()[len(d.a_base):].any()
     no_array = [d.kernel_h == 0, d.segments == 0, d.segment_bytes == 0,
                 d.w_base >= config.weight_rows, d.group_rows > config.weight_rows]

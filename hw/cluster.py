@@ -124,16 +124,10 @@ class Cluster(wiring.Component):
         return max(0, min(config.L, config.mac_dsps // 2 - before))
 
     def _maximum(self, m, issued, operands, drain):
-        """Running maximum of each byte over the rows of a pass."""
-        config = self.config
-        latency = Operands.part_latency(config)
-        is_max = self.d.is_max
-        valid = delayed(m, issued.valid & is_max, latency)
-        first = delayed(m, issued.first, latency)
-        for c in range(config.C):
-            maximum = Signal(signed(8), name=f"maximum{c}")
-            with m.If(valid & (first | (operands.part[c] > maximum))):
-                m.d.sync += maximum.eq(operands.part[c])
-            m.d.comb += drain.maximum.word_select(c, 8).eq(maximum)
+        """Rows of MAX go to the drain as they are."""
+        latency, is_max = Operands.part_latency(self.config), self.d.is_max
+        m.d.comb += [drain.row.eq(operands.part),
+                     drain.row_valid.eq(delayed(m, issued.valid & is_max, latency)),
+                     drain.row_first.eq(delayed(m, issued.first, latency))]
         final = issued.valid & issued.last & is_max & ~self.clear
-        m.d.comb += drain.maximum_valid.eq(delayed(m, final, latency + 1))
+        m.d.comb += drain.row_last.eq(delayed(m, final, latency))

@@ -25,6 +25,11 @@ def log2(value: int) -> int:
     return value.bit_length() - 1
 
 
+def at_most(value, exponent: int):
+    """Whether an unsigned value is at most ``2**exponent``, from its bits: no carry chain."""
+    return ~(value[exponent + 1:].any() | (value[exponent] & value[:exponent].any()))
+
+
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 

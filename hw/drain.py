@@ -15,7 +15,7 @@ from hw.params import PARAM_SHAPE, ParamMemory
 from hw.ports import read_client, write_client
 from hw.requant import Requantizer
 from hw.residual import ResidualReader
-from hw.second import SecondQueues, SecondRegisters
+from hw.second import Firsts, SecondQueues, SecondRegisters
 from hw.writer import ByteWriter, Writer
 
 
@@ -32,8 +32,8 @@ class Drain(wiring.Component):
     early : In(1)
         A pass's psums will be final in ``lead(config)`` cycles.
     psums : In(array of C int32)
-    maximum_valid : In(1), maximum : In(C int8)
-        A pass of MAX is complete.
+    row_valid, row_first, row_last : In(1), row : In(C int8)
+        Rows of the passes of MAX.
     param_addr : Out, params : In(array of PARAM_SHAPE)
     t_en : In(1), t_addr : In(8), t_data : In(32)
         Writes of the table.
@@ -52,7 +52,8 @@ class Drain(wiring.Component):
         super().__init__({
             "d": In(order_shape(config)), "start": In(1), "clear": In(1), "early": In(1),
             "psums": In(data.ArrayLayout(signed(config.acc_width), config.C)),
-            "maximum_valid": In(1), "maximum": In(8 * config.C),
+            "row_valid": In(1), "row_first": In(1), "row_last": In(1),
+            "row": In(data.ArrayLayout(signed(8), config.C)),
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
             "t_en": In(1), "t_addr": In(8), "t_data": In(32),
@@ -123,11 +124,15 @@ class Drain(wiring.Component):
             group = Mux(second, d.add_param, d.param_base + Mux(d.uniform, 0, walk.group))
             stage += self.param_addr.eq(Cat(beats.beat[:log2(config.beats)], group)
                                            if config.beats > 1 else group)
+        m.submodules.firsts = firsts = Firsts(config)
         m.d.comb += [
-            operands.maximum_valid.eq(self.maximum_valid), operands.maximum.eq(self.maximum),
-            operands.first_valid.eq(residual.first_valid), operands.bytes.eq(residual.bytes),
-            operands.second_valid.eq(residual.second_valid), operands.clear.eq(self.clear),
-            operands.lone.eq(d.is_max), operands.take.eq(beats.fetch & second),
+            firsts.row.eq(self.row), firsts.row_valid.eq(self.row_valid),
+            firsts.row_first.eq(self.row_first), firsts.row_last.eq(self.row_last),
+            firsts.bytes.eq(residual.bytes), firsts.bytes_valid.eq(residual.first_valid),
+            operands.first_valid.eq(firsts.o_valid), operands.first.eq(firsts.o),
+            operands.second_valid.eq(residual.second_valid), operands.second.eq(residual.bytes),
+            operands.lone.eq(d.is_max), operands.pair.eq(d.op == Opcode.ADD),
+            operands.take.eq(beats.fetch & second), operands.clear.eq(self.clear),
             operands.beat.eq(beats.beat), operands.last.eq(beats.last),
         ]
         self._requantize(m, beats, operands, writer, second, is_conv_add)

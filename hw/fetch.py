@@ -12,12 +12,14 @@ from hw.ports import line_address_bits, read_client
 
 
 class Fetch(wiring.Component):
-    """Reads ``lines`` lines from line ``slot`` on, as a descriptor or as the program's header.
+    """Reads ``lines`` lines, as a descriptor or as the program's header.
 
     Members
     -------
-    begin : In(1), slot : In, lines : In(5)
-        Start; ``slot`` and ``lines`` hold until ``there``.
+    begin : In(1), lines : In(5)
+        Start; ``lines`` holds until ``there``.
+    line : In
+        Where the next line is read; it goes on by one with every request that is accepted.
     clear : In(1)
     r : Out(read_client)
     d : Out(descriptor_shape), oversize : Out(1)
@@ -31,7 +33,7 @@ class Fetch(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "begin": In(1), "slot": In(line_address_bits(config)), "lines": In(5), "clear": In(1),
+            "begin": In(1), "line": In(line_address_bits(config)), "lines": In(5), "clear": In(1),
             "r": Out(read_client(config)), "d": Out(descriptor_shape(config)), "oversize": Out(1),
             "header": Out(8), "there": Out(1)})
 
@@ -40,7 +42,7 @@ class Fetch(wiring.Component):
         wanted, fetched = Signal(5), Signal(5)
         running = Signal()
         m.d.comb += [
-            self.r.addr.eq(self.slot + wanted), self.r.valid.eq(running & (wanted != self.lines)),
+            self.r.addr.eq(self.line), self.r.valid.eq(running & (wanted != self.lines)),
             self.there.eq(~running | (fetched == self.lines)),
         ]
         with m.If(self.r.valid & self.r.ready):

@@ -50,7 +50,7 @@ def keep_apart(m: Module, pass_end: Signal, spacing: Value, pause: Value, wait: 
     with m.If(pass_end):
         m.d.sync += [wait.eq(spacing - 1), held.eq((spacing != 1) | pause)]
     with m.Else():
-        m.d.sync += [wait.eq(wait - wait.any()), held.eq((wait > 1) | pause)]
+        m.d.sync += [wait.eq(wait - wait.any()), held.eq(wait[1:].any() | pause)]
 
 
 class Issue(wiring.Component):

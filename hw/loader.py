@@ -38,14 +38,16 @@ class Loader(wiring.Component):
         m = Module()
         d, config, store = self.d, self.config, self.store
         words = config.line_words
-        to_read, to_write = Signal.like(d.groups), Signal.like(d.groups)   # lines
+        to_read = Signal.like(d.groups)                                    # lines
+        between = Signal(range(read_latency(config) + 2))                  # read, not yet copied
         word = Signal(range(max(2, words)))
         is_weight, on_its_way, line_end = Signal(), Signal(), Signal()
         came, copied, source = Signal(), Signal(), self.r.data
         m.d.comb += [
             is_weight.eq(d.zero_point == Space.WEIGHT),
             line_end.eq(is_weight | (word == words - 1)),
-            self.idle.eq(to_write == 0), came.eq(self.r.done & ~self.idle & ~self.clear),
+            self.idle.eq((to_read == 0) & (between == 0)),
+            came.eq(self.r.done & ~self.idle & ~self.clear),
         ]
         if config.pipelined:
             held, source = Signal(), Signal(config.line_bits)              # words of a line wait
@@ -62,16 +64,16 @@ class Loader(wiring.Component):
             m.d.comb += [self.r.valid.eq((to_read != 0) & (is_weight | ~on_its_way)),
                          copied.eq(came)]
             read_end = line_end
+        read = self.r.valid & self.r.ready & read_end
+        m.d.sync += between.eq(between + read - (copied & line_end))
         with m.If(self.r.valid & self.r.ready):
             m.d.sync += on_its_way.eq(1)
-            with m.If(read_end):
-                m.d.sync += [to_read.eq(to_read - 1), self.r.addr.eq(self.r.addr + 1)]
+        with m.If(read):
+            m.d.sync += [to_read.eq(to_read - 1), self.r.addr.eq(self.r.addr + 1)]
         with m.If(came):
             m.d.sync += on_its_way.eq(0)
         with m.If(copied):
             m.d.sync += word.eq(Mux(line_end, 0, word + 1))
-            with m.If(line_end):
-                m.d.sync += to_write.eq(to_write - 1)
 
         limits = {Space.WEIGHT: config.weight_rows * config.row_bytes // config.V,
                   Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
@@ -92,7 +94,7 @@ class Loader(wiring.Component):
         ]
         with m.If(self.start):
             m.d.sync += [
-                to_read.eq(d.groups), to_write.eq(d.groups), self.r.addr.eq(d.res_base),
+                to_read.eq(d.groups), self.r.addr.eq(d.res_base),
                 target.eq(Mux(is_weight, d.out_base << log2(config.row_bytes // config.V),
                               d.out_base << log2(config.C * 4))), on_its_way.eq(0),
                 word.eq(0),
@@ -100,7 +102,7 @@ class Loader(wiring.Component):
         with m.Elif(copied):
             m.d.sync += target.eq(target + 1)
         with m.If(self.clear):
-            m.d.sync += [to_read.eq(0), to_write.eq(0)]
+            m.d.sync += [to_read.eq(0), between.eq(0)]
             if config.pipelined:
                 m.d.sync += held.eq(0)
         return m

@@ -87,7 +87,8 @@ class SerialScale(wiring.Component):
     ---------
     The same numbers as PipelinedScale, latency(beat_cycles) cycles after i_valid. A cycle adds
     psum times one chunk of the multiplier, least significant first, and drops as many bits:
-    floors nest, so what was dropped does not matter. Both roundings are in the initial value.
+    floors nest, so what was dropped does not matter. The multiplier's lowest bit and both roundings
+    are in the initial value.
 
     Source
     ------
@@ -102,35 +103,34 @@ class SerialScale(wiring.Component):
         """Recode the multiplier, add the multiples of psum in groups, accumulate."""
         m = Module()
         psum, side = Signal(signed(32), reset_less=True), Signal(SIDE, reset_less=True)
-        started = Signal()
+        started, odd = Signal(), Signal(reset_less=True)
         m.d.sync += started.eq(self.i_valid)
         with m.If(self.i_valid):
-            m.d.sync += [psum.eq(self.i.acc + self.i.bias), side.eq(_side(self.i))]
+            m.d.sync += [psum.eq(self.i.acc + self.i.bias), side.eq(_side(self.i)),
+                         odd.eq(self.i.multiplier[0])]
         beat = Beat(m, started, side, self._beat_cycles)
         sizes = GROUPS[self._beat_cycles]
         m.submodules.recode = recode = Recode(sum(sizes))
-        m.d.comb += [recode.start.eq(self.i_valid), recode.multiplier.eq(self.i.multiplier)]
-        top = recode.carry & beat.at(self._beat_cycles - 1)
+        m.d.comb += [recode.start.eq(self.i_valid), recode.multiplier.eq(self.i.multiplier[1:])]
 
         total = Signal(signed(32), reset_less=True)
         rest, first = total, 0
-        for n, size in enumerate(sizes):
-            is_last = n == len(sizes) - 1
-            group, carry = self._group(m, psum, recode.digits[first:first + size],
-                                       top if is_last else None)
+        for size in sizes:
+            group, carry = self._group(m, psum, recode.digits[first:first + size])
             full = add_carry(rest, group, (carry, carry), len(group))
             rest = full[2 * size:].as_signed()
             first += size
         m.d.sync += total.eq(rest)
-        with m.If(started):  # before the first chunk: 2^30, less 2^31 for a negative psum
+        with m.If(started):  # before the first chunk: 2^30, less 2^31 for a negative psum; halved
             down = psum[-1] & side.shift.any()
-            m.d.sync += total.eq(Cat(Const(0, 30), Const(1, 1), down))
+            half = (psum >> 1) & odd.replicate(32).as_signed()
+            m.d.sync += total.eq(Cat(half[:29], half[29:] + Mux(down, -1, 1)))
         last = latency(self._beat_cycles) - 1
-        m.d.comb += [self.o.eq(full[2 * sizes[-1] - 1:]), self.o_valid.eq(beat.at(last)),
+        m.d.comb += [self.o.eq(full[2 * sizes[-1] - 2:]), self.o_valid.eq(beat.at(last)),
                      self.o_side.eq(beat.side(last))]
         return m
 
-    def _group(self, m: Module, psum: Value, digits, top: Value | None):
+    def _group(self, m: Module, psum: Value, digits):
         """Registers with the sum of psum * digit * 4^k, 1 short where the carry is set."""
         rows = [_multiple(psum, digit) for digit in digits]
         total, dropped = rows[0], []
@@ -139,8 +139,6 @@ class SerialScale(wiring.Component):
             total = add_carry(total[2:].as_signed(), row, (digit[0], digit[1]), 34)
         dropped.append(total[:2])
         total = total[2:].as_signed()
-        if top is not None:
-            total = Mux(top, (total + psum)[:32], total)
         group = Signal(signed(32 + 2 * len(digits)), reset_less=True)
         carry = Signal(reset_less=True)
         m.d.sync += [group.eq(Cat(dropped, total)), carry.eq(digits[0].all())]
@@ -160,31 +158,30 @@ class Recode(wiring.Component):
     start : In(1)
         The first cycle of a value; its multiplier is sampled here.
     multiplier : In(32)
-        Unsigned.
+        Unsigned, below 2^31: the last digit needs no carry.
     digits : Out(ArrayLayout(2, count))
         2 less the digit, so 3 is -1; the first ones one cycle after start, and so on.
-    carry : Out(1)
-        What the digits so far lack, in units of the digit after them.
     """
 
     def __init__(self, count: int):
         self._count = count
         super().__init__({"start": In(1), "multiplier": In(32),
-                          "digits": Out(data.ArrayLayout(2, count)), "carry": Out(1)})
+                          "digits": Out(data.ArrayLayout(2, count))})
 
     def elaborate(self, platform):
         """Shift the multiplier down, count digits of 3 and 4 as -1 and 0 with a carry."""
         m = Module()
         bits = 2 * self._count
         rest = Signal(32 - bits, reset_less=True)
+        later_carry = Signal(reset_less=True)    # what the digits so far lack, for the next one
         m.d.sync += [rest.eq(Mux(self.start, self.multiplier[bits:], rest[bits:])),
                      rest[-bits:].eq(self.multiplier[-bits:])]  # what moves up there is not used
         chunk = Mux(self.start, self.multiplier[:bits], rest[:bits])
-        carry = ~self.start & self.carry
+        carry = ~self.start & later_carry
         ones = Const(int("01" * self._count, 2), bits)
         # chunk + 0b...0101 carries out of a pair of bits where that pair, with its carry, is 3 or 4
         total = (Cat(carry, chunk) + Cat(carry, ones))[1:]
-        m.d.sync += [self.digits.eq(~total[:bits]), self.carry.eq(total[bits])]
+        m.d.sync += [self.digits.eq(~total[:bits]), later_carry.eq(total[bits])]
         return m
 
 

@@ -1,7 +1,7 @@
 """What the drain's second round works on: the bytes of one tensor and those of the other."""
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import wiring
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
@@ -14,9 +14,9 @@ def second_members(config: CoreConfig) -> dict:
     """Members of both kinds."""
     unit_bits = 8 * config.requant_units
     return {
-        "maximum_valid": In(1), "maximum": In(8 * config.C), "first_valid": In(1),
-        "second_valid": In(1), "bytes": In(8 * config.C), "keep": In(1), "kept": In(unit_bits),
-        "lone": In(1), "take": In(1), "last": In(1), "beat": In(range(config.beats)),
+        "first_valid": In(1), "first": In(8 * config.C), "second_valid": In(1),
+        "second": In(8 * config.C), "keep": In(1), "kept": In(unit_bits), "lone": In(1),
+        "pair": In(1), "take": In(1), "last": In(1), "beat": In(range(config.beats)),
         "clear": In(1), "ready": Out(1), "a": Out(unit_bits), "b": Out(unit_bits)}
 
 
@@ -31,19 +31,47 @@ def collected(m: Module, config: CoreConfig, keep, clear):
     return done
 
 
+class Firsts(wiring.Component):
+    """First operands that no requantizer makes: maxima (MAX), or the first tensor's bytes (ADD).
+
+    Members
+    -------
+    row_valid, row_first, row_last : In(1), row : In(array of C int8)
+        Rows of a pass of MAX; its maxima follow the last.
+    bytes_valid : In(1), bytes : In(8 * C)
+        The first tensor's.
+    o_valid : Out(1), o : Out(8 * C)
+        A cycle later.
+    """
+
+    def __init__(self, config: CoreConfig):
+        rows = data.ArrayLayout(signed(8), config.C)
+        super().__init__({
+            "row_valid": In(1), "row_first": In(1), "row_last": In(1), "row": In(rows),
+            "bytes_valid": In(1), "bytes": In(8 * config.C), "o_valid": Out(1), "o": Out(rows)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o_valid.eq(self.bytes_valid | self.row_last)
+        for c, (byte, found) in enumerate(zip(self.row, self.o, strict=True)):
+            with m.If(self.bytes_valid | (self.row_valid & (self.row_first | (byte > found)))):
+                m.d.sync += found.eq(Mux(self.bytes_valid, self.bytes.word_select(c, 8), byte))
+        return m
+
+
 class SecondQueues(wiring.Component):
     """Operands of several passes in the order in which they come.
 
     Members
     -------
-    maximum_valid : In(1), maximum : In(8 * C)
-        Maxima of a pass.
-    first_valid, second_valid : In(1), bytes : In(8 * C)
-        The residual reader's bytes of the first or second tensor.
+    first_valid : In(1), first : In(8 * C)
+        See Firsts.
+    second_valid : In(1), second : In(8 * C)
+        The second tensor's bytes, in a later cycle than the first's arrived.
     keep : In(1), kept : In(8 * requant_units)
         A beat of the first round's bytes.
-    lone : In(1)
-        There is no second tensor (MAX).
+    lone, pair : In(1)
+        There is no second tensor (MAX), there are two (ADD).
     take : In(1), last : In(1), beat : In
         A beat of the pass in hand is being taken; it is its last; its number, valid in advance.
     ready : Out(1)
@@ -68,10 +96,9 @@ class SecondQueues(wiring.Component):
             m.d.sync += collector.eq(Cat(collector, self.kept)[unit_bits:])
         done = collected(m, config, self.keep, self.clear)
         m.d.comb += [
-            firsts.w_en.eq(done | self.maximum_valid | self.first_valid),
-            firsts.w_data.eq(Mux(self.maximum_valid, self.maximum,
-                                 Mux(self.first_valid, self.bytes, collector))),
-            seconds.w_en.eq(self.second_valid), seconds.w_data.eq(self.bytes),
+            firsts.w_en.eq(done | self.first_valid),
+            firsts.w_data.eq(Mux(self.first_valid, self.first, collector)),
+            seconds.w_en.eq(self.second_valid), seconds.w_data.eq(self.second),
             firsts.r_en.eq(self.take & self.last),
             seconds.r_en.eq(self.take & self.last & ~self.lone),
             self.a.eq(firsts.r_data.word_select(self.beat, unit_bits)),
@@ -102,21 +129,16 @@ class SecondRegisters(wiring.Component):
         unit_bits = len(self.a)
         first, second = Signal(8 * self.config.C), Signal(8 * self.config.C)
         done = collected(m, self.config, self.keep, self.clear)
-        with m.If(self.maximum_valid):
-            m.d.sync += first.eq(self.maximum)
-        with m.Elif(self.first_valid):
-            m.d.sync += first.eq(self.bytes)
+        with m.If(self.first_valid):
+            m.d.sync += first.eq(self.first)
         with m.Elif(self.keep | self.take):
             m.d.sync += first.eq(Cat(first, self.kept)[unit_bits:])
         with m.If(self.second_valid):
-            m.d.sync += second.eq(self.bytes)
+            m.d.sync += second.eq(self.second)
         with m.Elif(self.take):
             m.d.sync += second.eq(second >> unit_bits)
-        paired = Signal()                      # second tensor of ADD, which comes after the first
-        with m.If(self.first_valid | self.second_valid | self.clear):
-            m.d.sync += paired.eq(self.first_valid & ~self.clear)
         loaded = Signal()
-        m.d.sync += loaded.eq(self.second_valid & paired & ~self.clear)
-        m.d.comb += [self.ready.eq(done | self.maximum_valid | loaded),
+        m.d.sync += loaded.eq(self.second_valid & self.pair & ~self.clear)
+        m.d.comb += [self.ready.eq(done | (self.first_valid & self.lone) | loaded),
                      self.a.eq(first[:unit_bits]), self.b.eq(second[:unit_bits])]
         return m

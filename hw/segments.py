@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig, bits_for, log2
+from hw.config import CoreConfig, at_most, bits_for, log2
 from hw.descriptor import order_shape
 from hw.elastic import Elastic
 from hw.ports import line_address_bits
@@ -56,7 +56,8 @@ class SegmentGenerator(wiring.Component):
         m.d.comb += [
             passes.d.eq(d), passes.start.eq(self.start), passes.once.eq(~d.by_channel & ~d.chunked),
         ]
-        ky, segment, active, advance = Signal(8), Signal(8), Signal(), Signal()
+        ky, active, advance = Signal(8), Signal(), Signal()
+        segment2 = Signal(8)                # two segments ahead
         last_segment, last_ky = Signal(), Signal()
         step_segment, step_ky, fresh = Signal(), Signal(), Signal()
 
@@ -70,22 +71,23 @@ class SegmentGenerator(wiring.Component):
         ]
         # Which are the last ones is known a step ahead; of the next patch, too.
         with m.If(step_segment):
-            m.d.sync += [segment.eq(Mux(last_segment, 0, segment + 1)),
+            m.d.sync += [segment2.eq(Mux(last_segment, 2, segment2 + 1)),
                          last_segment.eq(Mux(last_segment, columns(passes.wrap) == 1,
-                                             segment + 2 == columns(fresh)))]
+                                             segment2 == columns(fresh)))]
         with m.If(step_ky):
             m.d.sync += [ky.eq(Mux(last_ky, 0, ky + 1)),
                          last_ky.eq(Mux(last_ky, d.kernel_h == 1, ky + 2 == d.kernel_h))]
         with m.If(passes.step):
             m.d.sync += [active.eq(~passes.last), fresh.eq(passes.wrap)]
         with m.If(self.start):
-            m.d.sync += [active.eq(~passes.empty), segment.eq(0), ky.eq(0), fresh.eq(1),
+            m.d.sync += [active.eq(~passes.empty), segment2.eq(2), ky.eq(0), fresh.eq(1),
                          last_segment.eq(d.segments == 1), last_ky.eq(d.kernel_h == 1)]
         x, y, row = self._windows(m, passes)
         ends = Mux(strip, passes.next_pixel & passes.wrap, last_segment)
         across, down = self._within(m, (step_segment, step_ky), ends, last_ky)
 
         # The position in row and column first, then the address (in one cycle if not pipelined).
+        v = bits_for(config.V)
         half, half_row = Signal(segment_shape(self.config)), Signal(len(self.o.p.addr))
         half_valid, move, summed = Signal(), Signal(), Signal(segment_shape(config))
         channel = Signal.like(half_row)
@@ -98,7 +100,8 @@ class SegmentGenerator(wiring.Component):
         ]
         m.d.comb += [
             summed.eq(half), summed.addr.eq(half_row + half.col + half.addr),
-            summed.one.eq(summed.addr[:bits_for(config.V)] + d.segment_bytes <= config.V),
+            summed.one.eq(at_most(d.segment_bytes, v)
+                          & at_most(summed.addr[:v] + d.segment_bytes[:v + 1], v)),
         ]
         if self.config.pipelined:
             m.submodules.elastic = elastic = Elastic(segment_shape(config))

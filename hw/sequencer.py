@@ -5,7 +5,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import first_error
-from hw.config import CoreConfig, slot_bytes
+from hw.config import CoreConfig
 from hw.counters import Counters, issued_shape
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
@@ -81,11 +81,9 @@ class Sequencer(wiring.Component):
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
         early = Signal()                      # a start that came during RESET
         count_lines = max(1, COUNTER_WORDS // per_line)
-        slot, line = Signal(line_address_bits(config)), Signal(range(max(2, count_lines)))
-        slot_lines = slot_bytes(config) // config.V
-        ahead = slot_lines if config.pipelined else 0          # of the descriptor that runs
+        line, count = Signal(line_address_bits(config)), Signal(range(max(2, count_lines)))
         m.d.comb += [
-            fetch.slot.eq(slot), fetch.clear.eq(self.clear),
+            fetch.line.eq(line), fetch.clear.eq(self.clear),
             self.clear.eq((state == State.FLUSH) | (state == State.RESET)),
             fetch.lines.eq(Mux(state == State.HEADER, header_lines, field_lines)),
             counters.restart.eq((state == State.IDLE) & (self.start | early)),
@@ -96,15 +94,18 @@ class Sequencer(wiring.Component):
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles),
             self.w.valid.eq((state == State.WORK) & self.units_idle),
-            self.w.addr.eq(slot + (field_lines - ahead) + line),
-            self.w.data.eq(counters.words.as_value().word_select(line, 8 * config.V)),
+            self.w.data.eq(counters.words.as_value().word_select(count, 8 * config.V)),
             self.w.mask.eq((1 << min(4 * COUNTER_WORDS, config.V) // config.mask_bytes) - 1),
         ]
         m.d.comb += [self.d.eq(fetch.d), self.check.eq(state == State.CHECK)]
-
-        def fetch_next():
-            m.d.comb += fetch.begin.eq(1)
-            m.d.sync += slot.eq(slot + slot_lines)
+        # Header, descriptors and counters lie one behind the other.
+        reads, written = self.r.valid & self.r.ready, self.w.valid & self.w.ready
+        if config.pipelined:                  # reads are ahead of writes
+            m.d.sync += [self.w.addr.eq(Mux(self.launch, line, self.w.addr + written)),
+                         line.eq(line + reads)]
+        else:
+            m.d.comb += self.w.addr.eq(line)
+            m.d.sync += line.eq(line + (reads | written))
 
         failure, verdict = Signal(8), Signal(8)
         m.d.comb += verdict.eq(first_error(m, config, self.d, fetch.oversize))
@@ -118,11 +119,11 @@ class Sequencer(wiring.Component):
                 with m.If(self.start | early):
                     m.d.comb += fetch.begin.eq(1)
                     m.d.sync += [early.eq(0), self.busy.eq(1), self.done.eq(0), self.error.eq(0),
-                                 self.index.eq(0), slot.eq(self.program), state.eq(State.HEADER)]
+                                 self.index.eq(0), line.eq(self.program), state.eq(State.HEADER)]
             with m.Case(State.HEADER):
                 with m.If(fetch.there):
                     m.d.comb += [fetch.begin.eq(1), failure.eq(fetch.header)]
-                    m.d.sync += [slot.eq(slot + header_lines), state.eq(State.FETCH)]
+                    m.d.sync += state.eq(State.FETCH)
             with m.Case(State.FETCH):
                 with m.If(fetch.there):
                     m.d.sync += state.eq(State.CHECK)
@@ -134,26 +135,28 @@ class Sequencer(wiring.Component):
                 with m.Else():
                     m.d.comb += self.launch.eq(verdict == Error.NONE)
                     if config.pipelined:
-                        fetch_next()
+                        m.d.comb += fetch.begin.eq(1)
+                        m.d.sync += line.eq(line + count_lines)
             with m.Case(State.SETTLE):
                 m.d.sync += settle.eq(settle + 1)
                 with m.If(settle == config.settle_cycles - 1):
                     m.d.sync += state.eq(State.WORK)
             with m.Case(State.WORK):
-                with m.If(self.units_idle & self.w.ready):
-                    m.d.sync += line.eq(line + 1)
-                    with m.If(line == count_lines - 1):
-                        m.d.sync += [line.eq(0), self.index.eq(self.index + 1),
+                with m.If(written):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == count_lines - 1):
+                        m.d.sync += [count.eq(0), self.index.eq(self.index + 1),
                                      state.eq(State.FETCH)]
                         if config.pipelined:
                             with m.If(fetch.there):
                                 m.d.sync += state.eq(State.CHECK)
                         else:
-                            fetch_next()
+                            m.d.comb += fetch.begin.eq(1)
             with m.Case(State.FLUSH):
                 m.d.sync += flush.eq(flush + 1)
                 with m.If(flush == FLUSH_CYCLES - 1):
-                    m.d.sync += [self.busy.eq(0), self.done.eq(1), line.eq(0), state.eq(State.IDLE)]
+                    m.d.sync += [self.busy.eq(0), self.done.eq(1), count.eq(0),
+                                 state.eq(State.IDLE)]
         self._fail(m, state, failure)
         return m
 

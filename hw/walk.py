@@ -14,6 +14,11 @@ def reached(config: CoreConfig, position, end):
     return position == end if config.P == 1 else position >= end
 
 
+def steps_bits(config: CoreConfig, bits: int) -> int:
+    """Bits of a counter two steps ahead of a position of so many bits; one cluster may wrap."""
+    return bits if config.P == 1 else bits + 2
+
+
 class PixelWalk(wiring.Component):
     """Output pixels of cluster ``index`` in row-major order.
 
@@ -43,7 +48,8 @@ class PixelWalk(wiring.Component):
         d, config = self.d, self.config
         step_x, step_y = d.by_pixel + 1, d.by_row + 1
         first_x, first_y = d.by_pixel & self.index, d.by_row & self.index
-        x2, y2 = Signal(config.dim_bits + 2), Signal(config.dim_bits + 2)  # two steps ahead
+        bits = steps_bits(config, config.dim_bits)
+        x2, y2 = Signal(bits), Signal(bits)                                # two steps ahead
         bottom = Signal()
         m.d.comb += [
             self.last.eq(self.wrap & bottom),
@@ -92,13 +98,14 @@ class GroupWalk(wiring.Component):
         if self.config.P == 2:
             first, stride = Mux(self.d.split, self.index, 0), Mux(self.d.split, 2, 1)
             m.d.comb += self.empty.eq(self.d.split & (self.index >= self.d.groups))
-        g2 = Signal(len(self.g) + 2)                                       # two steps ahead
+        g2 = Signal(steps_bits(self.config, len(self.g)))                  # two steps ahead
+        count = self.d.groups[:len(self.g)]                   # no more, see hw.checks
         with m.If(self.start | (self.step & self.last)):
             m.d.sync += [self.g.eq(first), g2.eq(first + (stride << 1)),
-                         self.last.eq(reached(self.config, first + stride, self.d.groups))]
+                         self.last.eq(reached(self.config, first + stride, count))]
         with m.Elif(self.step):
             m.d.sync += [self.g.eq(self.g + stride), g2.eq(g2 + stride),
-                         self.last.eq(reached(self.config, g2, self.d.groups))]
+                         self.last.eq(reached(self.config, g2, count))]
         return m
 
 

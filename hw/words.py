@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig, bits_for
+from hw.config import CoreConfig, at_most, bits_for
 from hw.descriptor import order_shape
 from hw.ports import line_address_bits
 from hw.segments import segment_shape
@@ -75,22 +75,26 @@ class WordGenerator(wiring.Component):
         ]
         count = Signal(v + 1)                   # bytes of this line that go into the patch
         whole, final = Signal(), Signal()       # the segment ends with this line; not its first
+        rest = Signal(columns)                  # bytes behind this line, if it does not
         m.d.comb += [
+            rest.eq(remaining - room),
             room.eq(config.V - low),
             whole.eq(Mux(more, final, segment.one)),
             count.eq(Mux(whole, remaining, room)),
         ]
+        if not config.pipelined:
+            m.d.comb += final.eq(at_most(left, v))
         # Where they go.
         position, line, owned = Signal(v), Signal(config.patch_addr_bits), Signal()
         buffer = Signal(config.buffer_bits)
         filled = Signal(v + 1)
-        full, ends, overflow = Signal(), Signal(), Signal()
+        full, fits, ends, overflow = Signal(), Signal(), Signal(), Signal()
         may_fill, active = Signal(), Signal()
         m.d.comb += [
             filled.eq(Mux(spill, position, position + count)),
             full.eq(filled[v]),
-            ends.eq(spill | (segment.last & whole & (filled <= config.V))),
-            overflow.eq(~spill & segment.last & whole & (filled > config.V)),
+            fits.eq(at_most(filled, v)), ends.eq(spill | (segment.last & whole & fits)),
+            overflow.eq(~spill & segment.last & whole & ~fits),
             may_fill.eq(owned | self.free.bit_select(buffer, 1)),
             active.eq((spill | self.i.valid) & may_fill),
             self.i.ready.eq(step & active & whole & ~spill),
@@ -106,9 +110,9 @@ class WordGenerator(wiring.Component):
             m.d.sync += [position.eq(filled[:v]), owned.eq(1), spill.eq(overflow)]
             m.d.comb += self.taken.eq(Mux(owned, 0, 1 << buffer))
             with m.If(~spill):
-                m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)),
-                             left.eq(remaining - count),
-                             final.eq(remaining - count <= config.V)]
+                m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)), left.eq(rest)]
+                if config.pipelined:
+                    m.d.sync += final.eq(at_most(rest, v))
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):
@@ -138,10 +142,10 @@ class WordGenerator(wiring.Component):
             ]
         beyond = Signal(column)                    # bytes from the line's first to the row's end
         low_byte, high_byte = Signal(v + 1), Signal(v + 1)
-        m.d.comb += [
+        m.d.comb += [        # 0..V, nearest to -first and to beyond
             beyond.eq(self.d.row_bytes - first),
-            low_byte.eq(Mux(first >= 0, 0, Mux(first <= -config.V, config.V, -first))),
-            high_byte.eq(Mux(beyond <= 0, 0, Mux(beyond >= config.V, config.V, beyond))),
+            low_byte.eq(Mux(first[-1], Mux(first[v:].all(), config.V - first[:v], config.V), 0)),
+            high_byte.eq(Mux(beyond[-1], 0, Mux(beyond[v:].any(), config.V, beyond[:v]))),
         ]
         with m.If(step):
             m.d.sync += [

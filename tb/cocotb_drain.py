@@ -119,8 +119,8 @@ class Bench:
         self.psums.append(psums)
         bits = config.acc_width
         dut.psums.value = pack(self.psums.popleft() or noise(rng, config.C, bits), bits)
-        dut.maximum_valid.value = maximum is not None
-        dut.maximum.value = pack(maximum or noise(rng, config.C, 8), 8)
+        dut.row_valid.value = dut.row_first.value = dut.row_last.value = maximum is not None
+        dut.row.value = pack(maximum or noise(rng, config.C, 8), 8)
         self._read()
         self._write()
 
@@ -233,8 +233,8 @@ async def run(dut, config: CoreConfig, index: int, rng: random.Random, op: int, 
 
 
 def idle_inputs(dut):
-    for name in ("start", "clear", "early", "maximum_valid", "t_en", "r__ready", "r__done",
-                 "w__ready"):
+    for name in ("start", "clear", "early", "row_valid", "row_first", "row_last", "t_en",
+                 "r__ready", "r__done", "w__ready"):
         getattr(dut, name).value = 0
 
 

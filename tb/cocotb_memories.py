@@ -352,7 +352,7 @@ async def fetch_takes_headers_and_descriptors_apart(dut):
             memory[slot + line] = sum(word << 32 * n for n, word in enumerate(
                 words[line * per_line:(line + 1) * per_line]))
         port = ReadPort(part, config, rng, memory, rng.choice([0.3, 1.0]))
-        part.set(begin=1, slot=slot, lines=count)
+        part.set(begin=1, line=slot, lines=count)
         port.drive()
         await part.settled()
         assert part.get("arrived") == 0 and part.get("r__valid") == 0
@@ -361,7 +361,7 @@ async def fetch_takes_headers_and_descriptors_apart(dut):
         part.set(begin=0)
         cut = rng.randrange(3) if trial % 9 == 8 else None
         for cycle in range(400):
-            part.set(clear=cycle == cut)
+            part.set(clear=cycle == cut, line=slot + len(port.accepted))
             port.drive()
             await part.settled()
             port.sample()
