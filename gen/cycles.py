@@ -11,8 +11,9 @@ from gen.patches import fillings, share
 from gen.store import Arrivals, Store, page_sizes
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
-from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
+from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
+from hw.sequencer import Sequencer
 
 STORE = Store()
 ROUNDS = 20   # clusters on one port delay each other: corrections of a first guess at most
@@ -73,11 +74,11 @@ def predict(program: Program, store: Store = STORE,
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
         late = _late(config, d, cycles.total)
-    header = begin[0] - _lines(config, COUNTER_WORDS)            # the first one counts from start
+    header = begin[0] - Sequencer.counter_writes(config)    # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
     fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
-    end = _lines(config, COUNTER_WORDS) + fetch + 1
+    end = Sequencer.counter_writes(config) + fetch + 1
     layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
 
@@ -136,7 +137,7 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int],
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
     fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
-    return fetch + config.pipelined + _lines(config, COUNTER_WORDS)
+    return fetch + config.pipelined + Sequencer.counter_writes(config)
 
 
 def _hidden(config):
@@ -150,7 +151,7 @@ def _late(config, d, total):
         return 0
     pitch, lines = _load_pitch(config, d), _lines(config, DESCRIPTOR_WORDS)
     reads = range(2, 2 + d["groups"] * pitch, pitch) if d["op"] == Opcode.LOAD else ()
-    counters, cycle, left = range(total - _lines(config, COUNTER_WORDS), total), 0, lines
+    counters, cycle, left = range(total - Sequencer.counter_writes(config), total), 0, lines
     while left:                       # from check to check
         cycle += 1
         left -= cycle not in reads and cycle not in counters

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 
 from amaranth import __version__ as amaranth_version
 from amaranth.back import verilog
@@ -20,6 +21,8 @@ HEADER = """\
 // addresses (registers.md).
 {reset}
 """
+# Names of array elements: Yosys' ABC9 would take `a[2]` for bit 2 of a, and give both one driver.
+ELEMENT = re.compile(r"\\\S+\[\S+")
 RESET = {
     "ice40": """\
 // Reset: hold rst after configuration until the block RAMs of the iCE40 can be read: 3 us, or
@@ -42,7 +45,7 @@ def convert(component, name: str) -> str:
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
     gc.disable()  # a third faster: a netlist is millions of objects, nearly all alive to the end
     try:
-        return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+        text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     finally:
         if collecting:
             gc.enable()
@@ -50,6 +53,7 @@ def convert(component, name: str) -> str:
             del os.environ["AMARANTH_USE_YOSYS"]
         else:
             os.environ["AMARANTH_USE_YOSYS"] = former
+    return ELEMENT.sub(lambda found: found[0].replace("[", ".").replace("]", ""), text)
 
 
 def emit(config: CoreConfig) -> str:

@@ -8,7 +8,7 @@ from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import order_shape
 from hw.layout import group_bits
 from hw.ports import line_address_bits
-from hw.walk import PassWalk
+from hw.walk import PassWalk, stride
 
 
 class OutputWalk(wiring.Component):
@@ -43,7 +43,9 @@ class OutputWalk(wiring.Component):
         m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), passes.step.eq(self.step)]
         row, pixel = Signal.like(self.offset), Signal.like(self.offset)
         below = Signal.like(row)
-        m.d.comb += below.eq(Mux(passes.again, row, row + (d.out_row << d.by_row)))
+        down, right = (stride(m, config, d.out_row, d.by_row),
+                       stride(m, config, d.out_pitch, d.by_pixel))
+        m.d.comb += below.eq(Mux(passes.again, row, row + down))
         first_row, first_pixel = 0, 0
         if self.index:
             first_row, first_pixel = Mux(d.by_row, d.out_row, 0), Mux(d.by_pixel, d.out_pitch, 0)
@@ -51,7 +53,7 @@ class OutputWalk(wiring.Component):
             m.d.sync += [row.eq(first_row), pixel.eq(first_row + first_pixel),
                          self.finished.eq(passes.empty)]
         with m.Elif(passes.next_pixel):
-            m.d.sync += pixel.eq(pixel + (d.out_pitch << d.by_pixel))
+            m.d.sync += pixel.eq(pixel + right)
             with m.If(passes.wrap):
                 m.d.sync += [row.eq(below), pixel.eq(below + Mux(passes.second, d.out_pitch, 0))]
         with m.If(self.clear | (self.step & passes.last)):

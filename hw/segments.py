@@ -8,7 +8,7 @@ from hw.config import CoreConfig, at_most, bits_for, log2
 from hw.descriptor import order_shape
 from hw.elastic import Elastic
 from hw.ports import line_address_bits
-from hw.walk import PassWalk
+from hw.walk import PassWalk, stride
 
 
 def segment_shape(config: CoreConfig) -> data.StructLayout:
@@ -133,14 +133,15 @@ class SegmentGenerator(wiring.Component):
             first_x = d.x_start + Mux(d.by_pixel, d.x_step, 0)
             first_y = d.y_start + Mux(d.by_row, d.stride_h, 0)
             first_row = d.in_start + Mux(d.by_row, d.y_step, 0)
+        right = stride(m, config, d.x_step, d.by_pixel)
+        down, below = (stride(m, config, step, d.by_row) for step in (d.stride_h, d.y_step))
         with m.If(self.start):
             m.d.sync += [x.eq(first_x), y.eq(first_y), row.eq(first_row)]
         with m.Elif(passes.next_pixel):
             wrapped = d.x_start + Mux(passes.second, d.x_step, 0)
-            m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + (d.x_step << d.by_pixel)))
+            m.d.sync += x.eq(Mux(passes.wrap, wrapped, x + right))
             with m.If(passes.wrap & ~passes.again):
-                m.d.sync += [y.eq(y + (d.stride_h << d.by_row)),
-                             row.eq(row + (d.y_step << d.by_row))]
+                m.d.sync += [y.eq(y + down), row.eq(row + below)]
         return x, y, row
 
     def _within(self, m, steps, last_segment, last_ky):

@@ -10,7 +10,7 @@ from hw.counters import Counters, issued_shape
 from hw.descriptor import descriptor_shape
 from hw.fetch import Fetch
 from hw.layout import COUNTER_WORDS, DESCRIPTOR_WORDS, HEADER_WORDS, Error, Opcode
-from hw.ports import line_address_bits, read_client, write_client
+from hw.ports import line_address_bits, read_client, word_client, write_client
 
 FLUSH_CYCLES = 64         # after an error or stop: longer than every pipeline of the core
 TIMEOUT_BITS = 16         # 2^16..2^17 cycles without a line read or written or a row issued
@@ -38,7 +38,7 @@ class Sequencer(wiring.Component):
         Run the program whose header is at line ``program``; give up.
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
-    r : Out(read_client), w : Out(write_client)
+    r : Out(read_client), w : Out(write_client or word_client)
     d : Out(descriptor_shape(config)), check, launch : Out(1), units_idle : In(1)
         The descriptor for clusters, loader and pager is there during ``check``; ``launch`` says
         then that it may run. Where ``config.pipelined`` the next one follows at once.
@@ -52,16 +52,17 @@ class Sequencer(wiring.Component):
 
     Behaviour
     ---------
-    Per descriptor: 64/V line reads, a check, the work, 16/V line writes. The lines of the next one
-    are read during the work where ``config.pipelined``; then units keep their copy.
+    Per descriptor: 64/V line reads, a check, the work, ``counter_writes`` writes. The lines of
+    the next one are read during the work where ``config.pipelined``; then units keep their copy.
     """
 
     def __init__(self, config: CoreConfig):
         self.config = config
+        client = write_client if self.counter_writes(config) == 1 else word_client
         super().__init__({
             "start": In(1), "stop": In(1), "program": In(config.act_addr_bits), "busy": Out(1),
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
-            "r": Out(read_client(config)), "w": Out(write_client(config)),
+            "r": Out(read_client(config)), "w": Out(client(config)),
             "d": Out(descriptor_shape(config)), "check": Out(1), "launch": Out(1),
             "units_idle": In(1),
             "clear": Out(1),
@@ -69,6 +70,11 @@ class Sequencer(wiring.Component):
             "progress": In(1),
             "error_address": In(1), "error_descriptor": In(1), "error_store": In(1),
             "tick": Out(1)})
+
+    @staticmethod
+    def counter_writes(config: CoreConfig) -> int:
+        """Writes of a descriptor's counters: a line if it holds all, else word by word."""
+        return 1 if config.line_words >= COUNTER_WORDS else COUNTER_WORDS
 
     def elaborate(self, platform):
         m = Module()
@@ -80,8 +86,8 @@ class Sequencer(wiring.Component):
         m.submodules.counters = counters = Counters(config)
         wiring.connect(m, fetch.r, wiring.flipped(self.r))
         early = Signal()                      # a start that came during RESET
-        count_lines = max(1, COUNTER_WORDS // per_line)
-        line, count = Signal(line_address_bits(config)), Signal(range(max(2, count_lines)))
+        writes, count_lines = self.counter_writes(config), max(1, COUNTER_WORDS // per_line)
+        line, count = Signal(line_address_bits(config)), Signal(range(max(2, writes)))
         m.d.comb += [
             fetch.line.eq(line), fetch.clear.eq(self.clear),
             self.clear.eq((state == State.FLUSH) | (state == State.RESET)),
@@ -94,18 +100,22 @@ class Sequencer(wiring.Component):
             counters.feed_stall.eq(self.feed_stall), counters.drain_stall.eq(self.drain_stall),
             self.cycles.eq(counters.cycles),
             self.w.valid.eq((state == State.WORK) & self.units_idle),
-            self.w.data.eq(counters.words.as_value().word_select(count, 8 * config.V)),
-            self.w.mask.eq((1 << min(4 * COUNTER_WORDS, config.V) // config.mask_bytes) - 1),
         ]
+        if writes == 1:
+            m.d.comb += [self.w.data.eq(counters.words),
+                         self.w.mask.eq((1 << 4 * COUNTER_WORDS // config.mask_bytes) - 1)]
+        else:
+            m.d.comb += [self.w.data.eq(counters.words[count]), self.w.word.eq(count % per_line)]
         m.d.comb += [self.d.eq(fetch.d), self.check.eq(state == State.CHECK)]
         # Header, descriptors and counters lie one behind the other.
         reads, written = self.r.valid & self.r.ready, self.w.valid & self.w.ready
+        full = written & (count % per_line == min(per_line, writes) - 1)
         if config.pipelined:                  # reads are ahead of writes
-            m.d.sync += [self.w.addr.eq(Mux(self.launch, line, self.w.addr + written)),
+            m.d.sync += [self.w.addr.eq(Mux(self.launch, line, self.w.addr + full)),
                          line.eq(line + reads)]
         else:
             m.d.comb += self.w.addr.eq(line)
-            m.d.sync += line.eq(line + (reads | written))
+            m.d.sync += line.eq(line + (reads | full))
 
         failure, verdict = Signal(8), Signal(8)
         m.d.comb += verdict.eq(first_error(m, config, self.d, fetch.oversize))
@@ -144,7 +154,7 @@ class Sequencer(wiring.Component):
             with m.Case(State.WORK):
                 with m.If(written):
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == count_lines - 1):
+                    with m.If(count == writes - 1):
                         m.d.sync += [count.eq(0), self.index.eq(self.index + 1),
                                      state.eq(State.FETCH)]
                         if config.pipelined:

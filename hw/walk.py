@@ -1,6 +1,6 @@
 """Counters over the output pixels and the column groups that belong to one cluster."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,16 @@ def reached(config: CoreConfig, position, end):
 def steps_bits(config: CoreConfig, bits: int) -> int:
     """Bits of a counter two steps ahead of a position of so many bits; one cluster may wrap."""
     return bits if config.P == 1 else bits + 2
+
+
+def stride(m: Module, config: CoreConfig, step: Value, skips: Value) -> Value:
+    """A step, or two where the clusters take turns: ready a cycle after the descriptor."""
+    if config.P == 1:
+        return step
+    doubled = Signal(Shape(len(step) + 1, step.shape().signed))
+    stage = m.d.sync if config.pipelined else m.d.comb
+    stage += doubled.eq(step << skips)
+    return doubled
 
 
 class PixelWalk(wiring.Component):

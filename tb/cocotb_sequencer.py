@@ -10,7 +10,7 @@ from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
 from hw.counters import issued_shape
 from hw.descriptor import descriptor_shape
 from hw.layout import COUNTER_WORDS, MAGIC, STRIP_ROWS, Error, Opcode, Space, encode
-from hw.sequencer import FLUSH_CYCLES, TIMEOUT_BITS
+from hw.sequencer import FLUSH_CYCLES, TIMEOUT_BITS, Sequencer
 from tb.cocotb_memories import ReadPort, random_fields, setup
 from tb.drive import Part, descriptor, start
 
@@ -68,15 +68,14 @@ class Bench:
             await part.settled()
             self.port.sample()
             if ready and part.get("w__valid"):
-                mask, line = part.get("w__mask"), part.get("w__data")
-                for word in range(self.config.line_words):
-                    parts = 4 // self.config.mask_bytes
-                    here = mask >> word * parts & (1 << parts) - 1
-                    assert here in (0, (1 << parts) - 1)
-                    key = part.get("w__addr"), word
+                words, data = [0], part.get("w__data")
+                if Sequencer.counter_writes(self.config) == 1:
+                    words = range(COUNTER_WORDS)
+                    assert part.get("w__mask") == (1 << 16 // self.config.mask_bytes) - 1
+                for n in words:
+                    key = part.get("w__addr"), n if len(words) > 1 else part.get("w__word")
                     assert key not in outcome.writes
-                    if here:
-                        outcome.writes[key] = line >> 32 * word & 0xFFFFFFFF
+                    outcome.writes[key] = data >> 32 * n & 0xFFFFFFFF
             settled = since >= self.config.settle_cycles
             if settled and work == 0:
                 outcome.counts.append((counts[0], counts[1], counts[2]))

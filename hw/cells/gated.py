@@ -50,8 +50,8 @@ class GatedSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         if not self.cells:
-            a, b = Mux(self.a_on, self.a, 0), Mux(self.b_on, self.b, 0)
-            m.d.comb += self.s.eq(b - a if self.subtract else b + a)
+            b = Mux(self.b_on, self.b, 0)       # the iCE40's carry cells have room for one gate
+            m.d.comb += self.s.eq(Mux(self.a_on, b - self.a if self.subtract else b + self.a, b))
             return m
         one, table = Const(1), SUBTRACT if self.subtract else ADD
         halves: list[tuple[int, tuple[Value, ...], Value]] = [
