@@ -54,6 +54,11 @@ class Cluster(wiring.Component):
             "issued": Out(range(config.L + 1)), "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)})
 
+    @staticmethod
+    def weights_after(config: CoreConfig) -> int:
+        """Cycles from an issued row to the addresses of its weights."""
+        return Operands.latency(config) - WeightBanks.latency(config)
+
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
@@ -97,7 +102,7 @@ class Cluster(wiring.Component):
         latency = Operands.latency(config)
         valid = delayed(m, issued.valid & ~is_max, latency)
         first = delayed(m, issued.first, latency)
-        ahead = latency - WeightBanks.latency(config)     # weights are read this much later
+        ahead = self.weights_after(config)
         for lane in range(config.L):
             m.d.comb += self.weight_addrs[lane].eq(delayed(m, issued.weights[lane], ahead))
         for pair in range(config.C // 2):

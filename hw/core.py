@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.cells.ram import RamRW
 from hw.cluster import Cluster
 from hw.config import CoreConfig
+from hw.delay import delayed
 from hw.dispatch import Dispatch
 from hw.host import HostPort, wishbone
 from hw.loader import Loader
@@ -118,8 +119,9 @@ class Core(wiring.Component):
             m.d.comb += [pager.wanted.eq(dispatch.order.groups), pager.start.eq(dispatch.wait)]
             if self.config.P == 2:
                 m.d.sync += clusters[0].pause.eq(pager.pause)
-                # Of the weights that a write meets.
-                m.d.comb += pager.quiet.eq(sequencer.issued[0] == 0)
+                # A cycle without a row (`issued` is late by one), as a write finds it at the banks.
+                wait = Cluster.weights_after(self.config) - 2
+                m.d.comb += pager.quiet.eq(delayed(m, sequencer.issued[0] == 0, wait))
         stage += [
             sequencer.units_idle.eq(self._all(u.idle for u in [loader, *pagers, *clusters])),
             *(count.eq(c.issued) for count, c in zip(sequencer.issued, clusters, strict=True)),

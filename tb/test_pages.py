@@ -22,6 +22,8 @@ from models.graph import Graph, ModelError
 from models.tflite_reader import load, parse
 from models.zoo import random_inputs
 from sim.golden import run
+from sim.run import Session
+from tb import small_core
 from tb.program_model import run_program
 from tb.tflite_builder import Net
 
@@ -93,6 +95,28 @@ def test_networks_equal_golden_whenever_their_pages_come():
     zeros: list[bool] = []
     case()
     assert sum(streams) > len(streams) // 2 and sum(zeros) > 4
+
+
+@pytest.mark.parametrize("skip", ["off", "act"])
+def test_weights_come_between_the_rows_of_two_clusters(skip, tmp_path):
+    """A word takes the place of a read of cluster 0, which must not have been one."""
+    config = CoreConfig(P=2, L=2, C=4, V=8, Q=Fraction(4), F=2, act_lines=512, weight_rows=64,
+                        patch_lines=32, patch_buffers=4, param_groups=64, skip=skip)
+    target, words = replace(PRESETS["ecp5-85k"], config=config), 0
+    binary = small_core.build(config, tmp_path)
+    for seed in range(6):
+        net = Net((1, 5, 6, 3), seed=seed).conv(12, (3, 3)).conv(16, (2, 2)).conv(24, (2, 1))
+        graph = parse(net.conv(8, (1, 1)).conv(16, (2, 2)).bytes())
+        store = Store(rate=Fraction(4, 1 + 3 * seed), latency=20)
+        program = compile_model(graph, target, store=store, skip="auto")
+        words += len(program.stream) // 4
+        x = np.random.default_rng(seed).integers(-128, 128, program.input.shape, np.int8)
+        golden = run(graph, x)
+        with Session(program, binary, store=store) as session:
+            for layer, found in zip(program.layers, session.infer(x).layers, strict=True):
+                expected = golden[layer.output.tensor]
+                assert np.array_equal(found.output.ravel(), expected.ravel()), (seed, layer.name)
+    assert words > 1000
 
 
 @given(st.integers(1, 60), st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=40))
