@@ -73,7 +73,7 @@ def predict(program: Program, store: Store = STORE,
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
-        late = _late(config, d, cycles.total)
+        late = _late(config, cycles.total)
     header = begin[0] - Sequencer.counter_writes(config)    # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
@@ -145,17 +145,9 @@ def _hidden(config):
     return _fetch_cycles(config, DESCRIPTOR_WORDS) if config.pipelined else 0
 
 
-def _late(config, d, total):
-    """Cycles that the next descriptor comes too late; what else is read or written goes first."""
-    if not config.pipelined:
-        return 0
-    pitch, lines = _load_pitch(config, d), _lines(config, DESCRIPTOR_WORDS)
-    reads = range(2, 2 + d["groups"] * pitch, pitch) if d["op"] == Opcode.LOAD else ()
-    counters, cycle, left = range(total - Sequencer.counter_writes(config), total), 0, lines
-    while left:                       # from check to check
-        cycle += 1
-        left -= cycle not in reads and cycle not in counters
-    return max(0, cycle + _fetch_cycles(config, DESCRIPTOR_WORDS) - lines + 1 - total)
+def _late(config, total):
+    """Cycles that the next descriptor comes too late after one that takes so many."""
+    return max(0, _fetch_cycles(config, DESCRIPTOR_WORDS) + 1 - total) if config.pipelined else 0
 
 
 def _wait_cycles(config, arrival):
@@ -208,7 +200,8 @@ def _load_cycles(config, d):
     before, latency = (d["groups"] - 1) * _load_pitch(config, d), read_latency(config)
     if not config.pipelined:
         return before + words * (latency + 1) + 1
-    return before + words + latency + 2 + (words > 1)
+    behind_fetch = _lines(config, DESCRIPTOR_WORDS) - 1
+    return before + behind_fetch + words + latency + 2 + (words > 1)
 
 
 def _load_pitch(config, d):

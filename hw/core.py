@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth import ClockDomain, Module, Mux, ResetInserter, unsigned
+from amaranth import ClockDomain, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -139,14 +139,15 @@ class Core(wiring.Component):
         """Loader, pager (busy) and host (idle, where it may) write what else there is."""
         store = loader.store
         if self.config.host_stores:
-            store = store_port(self.config).create()
+            store, loading = store_port(self.config).create(), Signal()
+            m.d.sync += loading.eq(~loader.idle)      # before its first line comes
             for name in store.signature.members:
                 sources = [getattr(u.store, name) for u in (host, loader, pager) if u]
                 m.d.sync += getattr(store, name).eq(
                     self._any(sources) if name.endswith("_en") else
-                    Mux(sequencer.busy, Mux(loader.idle, sources[-1], sources[1]), sources[0]))
+                    Mux(sequencer.busy, Mux(loading, sources[1], sources[-1]), sources[0]))
             if pager:
-                m.d.comb += pager.free.eq(loader.idle)
+                m.d.comb += pager.free.eq(~loading)
         m.d.comb += [
             weights.w_en.eq(store.weight_en), weights.w_addr.eq(store.weight_addr),
             weights.w_data.eq(store.weight_data), params.w_en.eq(store.param_en),
@@ -173,15 +174,16 @@ class Core(wiring.Component):
             with m.If(chosen):
                 mask, data = as_line(config, source)
                 m.d.comb += [words.addr.eq(source.addr), words.mask.eq(mask), words.data.eq(data)]
-        other_writes, other_reads = [words], [loader.r, sequencer.r]
+        other_writes, other_reads = [words], [loader.r, host.r]
         if config.F == 1:
-            shares = [(writes + other_writes, residuals + other_reads + feeds)]
+            shares = [(writes + other_writes, [*residuals, sequencer.r, *feeds, *other_reads])]
         elif config.P == 1:
-            shares = [([], feeds), (writes + other_writes, residuals + other_reads)]
+            shares = [([], feeds),
+                      (writes + other_writes, [*residuals, sequencer.r, *other_reads])]
         else:
-            shares = [(writes[:1] + other_writes, residuals[:1] + other_reads + feeds[:1]),
+            shares = [(writes[:1] + other_writes,
+                       [residuals[0], sequencer.r, feeds[0], *other_reads]),
                       (writes[1:], residuals[1:] + feeds[1:])]
-        shares[-1 if config.P == 1 else 0][1].append(host.r)
         arbiters = []
         for index, (writers, readers) in enumerate(shares):
             arbiter = PortArbiter(config, len(writers), len(readers))

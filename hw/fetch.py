@@ -41,12 +41,10 @@ class Fetch(wiring.Component):
         m = Module()
         wanted, fetched = Signal(5), Signal(5)
         running = Signal()
-        m.d.comb += [
-            self.r.addr.eq(self.line), self.r.valid.eq(running & (wanted != self.lines)),
-            self.there.eq(~running | (fetched == self.lines)),
-        ]
+        m.d.comb += [self.r.addr.eq(self.line),
+                     self.there.eq(~running | (fetched == self.lines))]
         with m.If(self.r.valid & self.r.ready):
-            m.d.sync += wanted.eq(wanted + 1)
+            m.d.sync += [wanted.eq(wanted + 1), self.r.valid.eq(wanted + 1 != self.lines)]
         came = Signal(self.config.line_bits)       # nothing but wire between memory and register
         stage = m.d.sync if self.config.pipelined else m.d.comb
         stage += came.eq(self.r.data)
@@ -57,10 +55,10 @@ class Fetch(wiring.Component):
                 with m.If(fetched == line):
                     self._line(m, came, range(line * per_line, (line + 1) * per_line))
         with m.If(self.begin):
-            m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1), self.oversize.eq(0),
-                         self.header.eq(Error.NONE)]
+            m.d.sync += [wanted.eq(0), fetched.eq(0), running.eq(1), self.r.valid.eq(1),
+                         self.oversize.eq(0), self.header.eq(Error.NONE)]
         with m.Elif(self.there | self.clear):
-            m.d.sync += running.eq(0)
+            m.d.sync += [running.eq(0), self.r.valid.eq(0)]
         return m
 
     def _line(self, m, came, numbers):

@@ -10,6 +10,8 @@ from hw.lane import Lane
 from hw.packer import patch_write, row_bits
 from hw.walk import PassWalk
 
+PAUSE_CYCLES = 6      # from a free cycle until the pager, which sees it late, needs no other
+
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
     """One row of every lane: patch rows, weight rows, and where in its pass it stands.
@@ -44,13 +46,22 @@ def group_rows(m: Module, config: CoreConfig, index: int, d, stride: Signal, fir
             m.d.comb += first.eq(d.w_base + Mux(d.split & ~d.hold, d.group_rows, 0))
 
 
-def keep_apart(m: Module, pass_end: Signal, spacing: Value, pause: Value, wait: Signal,
-               held: Signal):
-    """Hold the final row of a pass for ``spacing`` and ``pause`` (see `Issue`): ``wait`` cycles."""
+def keep_apart(m: Module, pass_end: Value, spacing: Value, wait: Signal, held: Signal):
+    """Hold the final row of a pass for ``spacing`` (see `Issue`): ``wait`` cycles."""
     with m.If(pass_end):
-        m.d.sync += [wait.eq(spacing - 1), held.eq((spacing != 1) | pause)]
+        m.d.sync += [wait.eq(spacing - 1), held.eq(spacing != 1)]
     with m.Else():
-        m.d.sync += [wait.eq(wait - wait.any()), held.eq(wait[1:].any() | pause)]
+        m.d.sync += [wait.eq(wait - wait.any()), held.eq(wait[1:].any())]
+
+
+def steal(m: Module, config: CoreConfig, pause: Value, issue: Value) -> Value:
+    """The cycles that ``pause`` asks for: one, unless a cycle without a row comes before."""
+    if config.P == 1:
+        return Const(0)
+    stolen, given = Signal(), Signal(range(PAUSE_CYCLES + 1))
+    m.d.sync += [stolen.eq(pause & issue & ~given.any()),
+                 given.eq(Mux(given.any(), given - 1, Mux(pause & ~issue, PAUSE_CYCLES, 0)))]
+    return stolen
 
 
 class Issue(wiring.Component):
@@ -65,7 +76,8 @@ class Issue(wiring.Component):
         Final rows of two passes are at least so far apart: as the drain of one takes, and not less
         than ``apart`` allows.
     pause : In(1)
-        Leave a cycle free before the final row of a pass: the weights are being written (P = 2).
+        Leave a cycle without a row: a weight waits to be written (P = 2). It is, and ``pause``
+        falls, within PAUSE_CYCLES.
     o : Out(issue_shape)
     feed_stall, drain_stall : Out(1)
         Nothing issued for want of a patch, of a free shadow.
@@ -107,11 +119,12 @@ class Issue(wiring.Component):
             Signal(), Signal(), Signal(), Signal(), Signal())
         wait, held = Signal(len(self.spacing)), Signal()
         is_last, rows_now = Signal(), Signal(row_bits(config))
+        stolen = steal(m, config, self.pause, issue)
         releases = refetch | passes.last_group
         following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
             following.eq(buffer + (active & releases)),
-            issue.eq(active & ~(lanes[0].last & is_last & held)),
+            issue.eq(active & ~stolen & ~(lanes[0].last & is_last & held)),
             buffer_end.eq(issue & lanes[0].last),
             pass_end.eq(buffer_end & is_last),
             release.eq(buffer_end & releases),
@@ -130,7 +143,7 @@ class Issue(wiring.Component):
             m.d.sync += [buffer.eq(following), first.eq(is_last)]
         with m.Elif(issue & ~warming):
             m.d.sync += first.eq(0)
-        keep_apart(m, pass_end, self.spacing, self.pause, wait, held)
+        keep_apart(m, pass_end, self.spacing, wait, held)
 
         # Buffers.
         released, committed = Signal(count), Signal(count)

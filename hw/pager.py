@@ -39,7 +39,7 @@ class Pager(wiring.Component):
         Elsewhere they go to the other memories, while nobody else writes those (``free``).
     quiet, pause : In(1), Out(1)
         Where P = 2: cluster 0 reads no weights, so that its port can write; it should leave a cycle
-        free for that. Parameters, whose port it shares too, cannot be paged.
+        for that. Parameters, whose port it shares too, cannot be paged.
     tick, patience : In(1), In(PATIENCE_BITS)
         From time to time; ticks that WAIT lasts without a word, 0 for ever.
     progress, late, error : Out(1)

@@ -108,7 +108,7 @@ class PortArbiter(wiring.Component):
         domain = m.d.sync if self.config.pipelined else m.d.comb
         domain += [
             self.ram.en.eq((write | grants.any()) & inside),
-            self.ram.we.eq(mask & write.replicate(len(mask))),
+            self.ram.we.eq(mask & (write & inside).replicate(len(mask))),
             self.ram.addr.eq(addr),
         ]
         if writers:

@@ -39,14 +39,16 @@ class ResidualReader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        part, offset, opens = Signal.like(self.part), self.offset, Signal()
+        part, opens = Signal.like(self.part), Signal()
+        first, second = self.offset + self.d.a_base, self.offset + self.d.res_base
         with m.If(self.start | opens):
             m.d.sync += part.eq(self.part)
         part_back = part
         if config.overlaps:           # the next pass's start may come before this one's bytes
-            part_back, offset = delayed(m, part, read_latency(config)), Signal.like(offset)
+            part_back, sums = delayed(m, part, read_latency(config)), (first, second)
+            first, second = (Signal.like(self.offset, name=name) for name in ("first", "second"))
             with m.If(self.start | opens):
-                m.d.sync += offset.eq(self.offset)
+                m.d.sync += [first.eq(sums[0]), second.eq(sums[1])]
         parts = Array(self.r.data.word_select(g, 8 * config.C)
                       for g in range(config.groups_per_line))
         m.d.comb += self.bytes.eq(parts[part_back] if len(parts) > 1 else self.r.data)
@@ -55,7 +57,7 @@ class ResidualReader(wiring.Component):
         pair_open = Signal()
         m.d.comb += [
             self.r.valid.eq(want_first | want_second),
-            self.r.addr.eq(offset + Mux(want_first, self.d.a_base, self.d.res_base)),
+            self.r.addr.eq(Mux(want_first, first, second)),
             self.first_valid.eq(self.r.done & expect_first),
             self.second_valid.eq(self.r.done & ~expect_first),
         ]

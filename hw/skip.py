@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
-from hw.issue import issue_members, keep_apart
+from hw.issue import issue_members, keep_apart, steal
 from hw.nonzero import Nonzero
 from hw.prefetch import Prefetch, visit_shape
 from hw.scanner import Scanner
@@ -59,15 +59,16 @@ class SkipIssue(wiring.Component):
         # Lanes wait at their last row for the others, and with a pass's last for the drain.
         wait, held, first = Signal(len(self.spacing)), Signal(), Signal(init=1)
         met, pass_end, any_step = Signal(), Signal(), Signal()
-        steps = [lane.valid & (~lane.last | finish) for lane in lanes]
+        stolen = steal(m, config, self.pause, any_step)
+        steps = [lane.valid & ~stolen & (~lane.last | finish) for lane in lanes]
         m.d.comb += [
             met.eq(Cat(lane.valid & lane.last for lane in lanes).all()),
-            finish.eq(met & ~(visit.ends & held)), pass_end.eq(finish & visit.ends),
+            finish.eq(met & ~stolen & ~(visit.ends & held)), pass_end.eq(finish & visit.ends),
             any_step.eq(Cat(steps).any()),
         ]
         for lane, step in zip(lanes, steps, strict=True):
             m.d.comb += [lane.step.eq(step), lane.clear.eq(self.clear)]
-        keep_apart(m, pass_end, self.spacing, self.pause, wait, held)
+        keep_apart(m, pass_end, self.spacing, wait, held)
         with m.If(pass_end):
             m.d.sync += first.eq(1)
         with m.Elif(any_step & (lanes[0].row >= visit.ahead)):

@@ -60,6 +60,7 @@ class RamRW:
             enable = random.random() < 0.9
             mask = random.choice([0, 0, (1 << self.spec["mask"]) - 1,
                                   random.getrandbits(self.spec["mask"])])
+            mask *= enable
             data = random.getrandbits(self.spec["width"])
             if accesses and accesses[0][:2] == (True, addr):
                 mask = 0  # writes at one address are undefined

@@ -99,8 +99,8 @@ class Dp16kdRW(wiring.Component):
 
     Behaviour
     ---------
-    A port writes where ``en`` and bits of ``we`` are set, else r_data shows the word at addr
-    LATENCY cycles later. Both ports at one address, one of them writing: undefined.
+    A port writes where bits of ``we`` are set, which imply ``en``, else r_data shows the word at
+    addr LATENCY cycles later. Both ports at one address, one of them writing: undefined.
 
     Source
     ------
@@ -138,7 +138,7 @@ class Dp16kdRW(wiring.Component):
 def _port_pins(side: str, chunk: Chunk, port, bits: slice, enables: tuple[int, ...],
                part: Value) -> dict:
     """Pins of port A or B: ``enables`` are the bits of ``we`` of the block's one or two bytes."""
-    on = port.en & chunk.selected(port.addr)
+    on = chunk.selected(port.addr)
     byte_enables = concat(*(port.we[n] for n in enables))
     if len(enables) == 1:
         byte_enables = Const(3, 2)

@@ -108,9 +108,10 @@ class RamRW(wiring.Component):
 
     Behaviour
     ---------
-    With en, a port writes the parts of w_data whose bit of we is set; with we = 0 it reads, and
-    r_data shows the word at addr ``latency`` cycles later. Otherwise r_data is undefined, as
-    it is where the other port writes the same word. Contents are undefined until written.
+    With en, a port writes the parts of w_data whose bit of we is set (without en, none may be);
+    with we = 0 it reads, and r_data shows the word at addr ``latency`` cycles later. Otherwise
+    r_data is undefined, as it is where the other port writes the same word. Contents are
+    undefined until written.
 
     Raises
     ------
