@@ -185,7 +185,8 @@ def place(target: Target, seed: int, folder: Path) -> dict:
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
                       "--lpf", "shell.lpf", "--lpf-allow-unconstrained",
                       "--placer", "static",   # heap spreads cells so far that routing fails
-                      "--router", "router2"]  # router1 may never end
+                      "--router", "router2",  # router1 may never end
+                      "--tmg-ripup"]          # some wires take twice their time without
         (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
     else:
         arguments += ["--asc", "design.asc"]
