@@ -8,14 +8,16 @@ import numpy as np
 from gen.activity import assumed_cycles, skips
 from gen.image import Program
 from gen.patches import fillings, share
-from gen.store import Arrivals, Store, page_sizes
+from gen.store import Arrivals, Stealing, Store, page_sizes
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
+from hw.issue import PAUSE_CYCLES
 from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
 from hw.sequencer import Sequencer
 
 STORE = Store()
+LATENCY = 60  # about: cycles without a row before a descriptor's first and behind its last
 ROUNDS = 20   # clusters on one port delay each other: corrections of a first guess at most
 
 
@@ -60,7 +62,9 @@ def predict(program: Program, store: Store = STORE,
         As if no descriptor passed over zeros.
     """
     config = program.core_config
-    arrivals = Arrivals(store, page_sizes(program.stream))
+    pages = page_sizes(program.stream)
+    arrivals = (Stealing(store, pages) if config.P == 2 and config.host_stores
+                else Arrivals(store, pages))
     found: list[Cycles] = []
     begin, late = [_fetch_cycles(config, HEADER_WORDS) + _hidden(config)], 0
     for n, d in enumerate(descriptors(program)):
@@ -70,6 +74,7 @@ def predict(program: Program, store: Store = STORE,
             cycles = _wait_cycles(config, arrival - late)
         else:
             cycles = descriptor_cycles(config, d, costs[n] if costs else None)
+            cycles = _stolen(arrivals, begin, late, cycles)
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
@@ -81,6 +86,18 @@ def predict(program: Program, store: Store = STORE,
     end = Sequencer.counter_writes(config) + fetch + 1
     layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
+
+
+def _stolen(arrivals, begin, late, cycles):
+    """With the cycles that the pager takes from the lanes, where there are no others for it."""
+    free, stolen = max(0, cycles.feed + cycles.drain - LATENCY), 0
+    pitch = cycles.total / (free + (cycles.total - free) / (PAUSE_CYCLES + 2))
+    while more := arrivals.during(begin, begin[-1] + late + cycles.total + stolen, pitch):
+        lost = max(0, more - free)
+        free, stolen = max(0, free - more), stolen + lost
+        if not lost:
+            break
+    return _sum((cycles, Cycles(total=stolen, drain=stolen)))
 
 
 def utilization(program: Program, macs: int, cycles: int) -> float:
