@@ -4,6 +4,7 @@ from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.banks import concat
 from hw.config import CoreConfig, bits_for
 
 
@@ -46,7 +47,7 @@ def as_line(config: CoreConfig, client) -> tuple[Value, Value]:
     """Mask and data of the line that a `word_client` or `write_client` writes."""
     if "mask" in client.signature.members:
         return client.mask, client.data
-    mask = Cat(client.word == n * config.mask_bytes // 4 for n in range(config.line_masks))
+    mask = concat(*(client.word == n * config.mask_bytes // 4 for n in range(config.line_masks)))
     return mask, client.data.replicate(config.line_words)
 
 

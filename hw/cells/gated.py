@@ -76,4 +76,4 @@ class GatedSum(wiring.Component):
 
 def _bit(value: Value, n: int) -> Value:
     """Bit n of a signed value."""
-    return value[min(n, len(value) - 1)]
+    return Value.cast(value[min(n, len(value) - 1)])
