@@ -66,7 +66,7 @@ PRESETS = {
                           weight_rows=512, patch_lines=64, patch_buffers=8, param_groups=64,
                           multiplier="mult18x18d", mac_dsps=20, memory="dp16kd")),
     "ecp5-85k": Target(
-        name="ecp5-85k", family="ecp5", device="85k", package="CABGA381", speed="6", min_mhz=75,
+        name="ecp5-85k", family="ecp5", device="85k", package="CABGA381", speed="6", min_mhz=85,
         ram_blocks=208, dsps=156, luts=83640, lut_limit=30000,
         config=CoreConfig(P=2, L=4, C=16, V=16, Q=Fraction(8), F=2, align=1, act_lines=8192,
                           weight_rows=2048, patch_lines=64, patch_buffers=8, param_groups=256,

@@ -20,7 +20,7 @@ from gen.pnr.shell import SHELL, shell
 from gen.targets import Target
 from gen.verilog import emit
 
-GOAL = 1.25       # the router is asked for this much more than the target needs
+GOAL = 1.1        # the router is asked for this much more than the target needs
 GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
 # Of router1: arcs routed without ripping up others since the last report, arcs that remain.
