@@ -320,7 +320,8 @@ def _parser() -> Parser:
     _add_target(sub)
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
-    sub.add_argument("--seed", type=int, default=1, metavar="N", help="of the placer (default: 1)")
+    sub.add_argument("--seed", type=int, default=1, metavar="N",
+                     help="of the placer (default: 1); the next ones if the router goes in circles")
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
     return parser
 

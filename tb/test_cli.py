@@ -282,12 +282,18 @@ def test_overfull_devices_are_told_from_other_failures():
 
 
 def test_a_router_that_goes_in_circles_is_noticed():
-    """Lines as nextpnr's router1 writes them; the last two are of a run that did not end."""
+    """Lines as nextpnr's router1 writes them, then router2."""
     def report(count, added, remaining):
         return (f"Info: {count:10} |   151798      27725 | 1000  {added:4} | {remaining:9}|"
                 f"  0.2  262.55|\n")
+    def iteration(count, overused):
+        return (f"Info:     iter={count} wires=308842 overused={overused} overuse={overused + 6} "
+                f"tmgfail=0 archfail=NA\n")
     moving = "".join(report(1000 * n, 400 * (n % 2), 9000 - n) for n in range(2 * CIRCLES))
     stuck = "".join(report(1000 * n, 0, 7798) for n in range(CIRCLES))
     less = stuck[len(stuck) // CIRCLES:]
     assert not circling("") and not circling(moving) and not circling(less)
     assert circling(moving + stuck)
+    slow = "".join(iteration(n, 9000 // (n + 1)) for n in range(4 * CIRCLES))
+    wild = slow + "".join(iteration(n, 60 + n % 7) for n in range(CIRCLES))
+    assert not circling(slow) and circling(wild)

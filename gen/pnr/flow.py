@@ -25,7 +25,9 @@ GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
 # Of router1: arcs routed without ripping up others since the last report, arcs that remain.
 ROUTING = re.compile(r"^Info: +\d+ \|[ \d]+\| *\d+ +(\d+) \| *(\d+)\|", re.MULTILINE)
-CIRCLES = 60            # reports, of 1,000 arcs each
+OVERUSED = re.compile(r"^Info: +iter=\d+ wires=\d+ overused=(\d+)", re.MULTILINE)   # of router2
+CIRCLES = 60            # reports of 1,000 arcs each, or iterations of router2
+SEEDS = 3               # that are tried, from the one asked for on
 LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
@@ -45,6 +47,10 @@ RESOURCES = {
 
 class BuildError(RuntimeError):
     """The core does not fit or a tool failed; the text names tool, reason and log."""
+
+
+class RoutingError(BuildError):
+    """The router goes in circles with this placement; another seed may do better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +97,9 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
     Raises
     ------
     BuildError
-        It is missing, ended with another code than 0, or its router goes in circles; the log is
-        kept under build/pnr.
+        It is missing or ended with another code than 0; the log is kept under build/pnr.
+    RoutingError
+        Its router goes in circles.
     """
     module, function = TOOLS[name]
     if importlib.util.find_spec(module) is None:
@@ -106,8 +113,8 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_SECONDS)
                 if circling(path.read_text(errors="replace")):
-                    raise BuildError(f"{name} must route the core, not rip up the same wires again "
-                                     f"and again; try another --seed; see {keep(path)}")
+                    raise RoutingError(f"{name} must route the core, not rip up the same wires "
+                                       f"again and again; try another --seed; see {keep(path)}")
         finally:
             process.kill()
     output = path.read_text(errors="replace")
@@ -118,10 +125,12 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
 
 
 def circling(log: str) -> bool:
-    """Whether nextpnr's first router has made no progress for CIRCLES of its reports."""
+    """Whether one of nextpnr's routers has made no progress for CIRCLES of its reports."""
     reports = ROUTING.findall(log)[-CIRCLES:]
-    return (len(reports) == CIRCLES and len(set(reports)) == 1
-            and reports[0][0] == "0")
+    overused = [int(count) for count in OVERUSED.findall(log)]
+    before, lately = overused[:-CIRCLES], overused[-CIRCLES:]
+    return (len(reports) == CIRCLES and len(set(reports)) == 1 and reports[0][0] == "0"
+            or bool(before) and min(lately) >= max(1, min(before)))
 
 
 def keep(path: Path) -> Path:
@@ -224,7 +233,7 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     ----------
     target : Target
     seed : int
-        Of the placer.
+        Of the placer; the next ones where the router goes in circles.
     stage : callable
         Told what begins.
 
@@ -241,13 +250,19 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     with work_folder("pnr") as folder:
         stage("synthesis")
         synthesise(target, folder)
-        stage("place and route")
-        report = place(target, seed, folder)
+        for tried in range(seed, seed + SEEDS):
+            stage(f"place and route, seed {tried}")
+            try:
+                report = place(target, tried, folder)
+                break
+            except RoutingError:
+                if tried == seed + SEEDS - 1:
+                    raise
         used = {name: report["utilization"].get(cell, {}).get("used", 0)
                 for name, cell in RESOURCES[target.family].items()}
         fmax = clock_mhz(report)
         result = BuildResult(
-            device=target.device, target=target.name, seed=seed, lut=used["lut"],
+            device=target.device, target=target.name, seed=tried, lut=used["lut"],
             ff=flip_flops(folder / "design.json", target.family), dsp=used["dsp"],
             ebr=used["ebr"], spram=used.get("spram", 0), fmax_mhz=fmax,
             timing_met=fmax >= target.min_mhz, config=target.config.items(),
