@@ -27,7 +27,6 @@ CONFLICT = "Driver-driver conflict"
 ROUTING = re.compile(r"^Info: +\d+ \|[ \d]+\| *\d+ +(\d+) \| *(\d+)\|", re.MULTILINE)
 OVERUSED = re.compile(r"^Info: +iter=\d+ wires=\d+ overused=(\d+)", re.MULTILINE)   # of router2
 CIRCLES = 60            # reports of 1,000 arcs each, or iterations of router2
-SEEDS = 3               # that are tried, from the one asked for on
 LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
@@ -179,7 +178,17 @@ def goal_mhz(target: Target) -> float:
     return target.min_mhz * GOAL or GOAL_MHZ
 
 
-def place(target: Target, seed: int, folder: Path) -> dict:
+def attempts(target: Target, seed: int) -> list[tuple[int, bool]]:
+    """Seeds to try one after the other, and whether wires are ripped up for the clock's sake.
+
+    Some wires take twice their time without that, but where the clock is out of reach it may keep
+    the router from ending.
+    """
+    ripup = [(seed, True)] if target.family == "ecp5" and target.min_mhz else []
+    return [*ripup, (seed, False), (seed + 1, False), (seed + 2, False)]
+
+
+def place(target: Target, seed: int, folder: Path, ripup: bool = False) -> dict:
     """Place and route design.json; return nextpnr's report.
 
     Raises
@@ -194,8 +203,8 @@ def place(target: Target, seed: int, folder: Path) -> dict:
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
                       "--lpf", "shell.lpf", "--lpf-allow-unconstrained",
                       "--placer", "static",   # heap spreads cells so far that routing fails
-                      "--router", "router2",  # router1 may never end
-                      "--tmg-ripup"]          # some wires take twice their time without
+                      "--router", "router2"]  # router1 may never end
+        arguments += ["--tmg-ripup"] * ripup
         (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
     else:
         arguments += ["--asc", "design.asc"]
@@ -250,13 +259,14 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     with work_folder("pnr") as folder:
         stage("synthesis")
         synthesise(target, folder)
-        for tried in range(seed, seed + SEEDS):
+        ways = attempts(target, seed)
+        for tried, ripup in ways:
             stage(f"place and route, seed {tried}")
             try:
-                report = place(target, tried, folder)
+                report = place(target, tried, folder, ripup)
                 break
             except RoutingError:
-                if tried == seed + SEEDS - 1:
+                if (tried, ripup) == ways[-1]:
                     raise
         used = {name: report["utilization"].get(cell, {}).get("used", 0)
                 for name, cell in RESOURCES[target.family].items()}
