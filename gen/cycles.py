@@ -8,10 +8,10 @@ import numpy as np
 from gen.activity import assumed_cycles, skips
 from gen.image import Program
 from gen.patches import fillings, share
-from gen.store import Arrivals, Stealing, Store, page_sizes
+from gen.store import Arrivals, Store, page_sizes
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
-from hw.issue import PAUSE_CYCLES
+from hw.issue import PAUSE_PITCH
 from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
 from hw.sequencer import Sequencer
@@ -62,11 +62,11 @@ def predict(program: Program, store: Store = STORE,
         As if no descriptor passed over zeros.
     """
     config = program.core_config
-    pages = page_sizes(program.stream)
-    arrivals = (Stealing(store, pages) if config.P == 2 and config.host_stores
-                else Arrivals(store, pages))
+    arrivals = Arrivals(store, page_sizes(program.stream))
+    steals = config.P == 2 and config.host_stores
     found: list[Cycles] = []
-    begin, late = [_fetch_cycles(config, HEADER_WORDS) + _hidden(config)], 0
+    first = _fetch_cycles(config, DESCRIPTOR_WORDS) - _exposed(config)      # nothing hides it
+    begin, late = [_fetch_cycles(config, HEADER_WORDS) + first], 0
     for n, d in enumerate(descriptors(program)):
         d = d | {"skip": 0} if dense else d
         if d["op"] == Opcode.WAIT:
@@ -74,7 +74,7 @@ def predict(program: Program, store: Store = STORE,
             cycles = _wait_cycles(config, arrival - late)
         else:
             cycles = descriptor_cycles(config, d, costs[n] if costs else None)
-            cycles = _stolen(arrivals, begin, late, cycles)
+            cycles = _stolen(arrivals, begin, late, cycles) if steals else cycles
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
@@ -82,8 +82,7 @@ def predict(program: Program, store: Store = STORE,
     header = begin[0] - Sequencer.counter_writes(config)    # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
-    fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
-    end = Sequencer.counter_writes(config) + fetch + 1
+    end = Sequencer.counter_writes(config) + _exposed(config) + 1
     layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
 
@@ -91,7 +90,7 @@ def predict(program: Program, store: Store = STORE,
 def _stolen(arrivals, begin, late, cycles):
     """With the cycles that the pager takes from the lanes, where there are no others for it."""
     free, stolen = max(0, cycles.feed + cycles.drain - LATENCY), 0
-    pitch = cycles.total / (free + (cycles.total - free) / (PAUSE_CYCLES + 2))
+    pitch = cycles.total / (free + (cycles.total - free) / PAUSE_PITCH)
     while more := arrivals.during(begin, begin[-1] + late + cycles.total + stolen, pitch):
         lost = max(0, more - free)
         free, stolen = max(0, free - more), stolen + lost
@@ -153,13 +152,12 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int],
 
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
-    fetch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config)
-    return fetch + config.pipelined + Sequencer.counter_writes(config)
+    return _exposed(config) + config.pipelined + Sequencer.counter_writes(config)
 
 
-def _hidden(config):
-    """Cycles of a fetch behind the work of the descriptor before; the first one has none."""
-    return _fetch_cycles(config, DESCRIPTOR_WORDS) if config.pipelined else 0
+def _exposed(config):
+    """Cycles of a descriptor's fetch that the work of the one before does not hide."""
+    return 0 if config.pipelined else _fetch_cycles(config, DESCRIPTOR_WORDS)
 
 
 def _late(config, total):
@@ -169,7 +167,7 @@ def _late(config, total):
 
 def _wait_cycles(config, arrival):
     """WAIT for pages that arrive so long after its begin."""
-    launch = _fetch_cycles(config, DESCRIPTOR_WORDS) - _hidden(config) + 1
+    launch = _exposed(config) + 1
     begin = 2 + config.pipelined
     total = _control_cycles(config) + max(config.settle_cycles, begin, arrival + 3 - launch)
     return Cycles(total=total, page=total)

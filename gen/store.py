@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, inf
 
 from hw.layout import PAGE_HEAD_WORDS, PAGE_WORD_BITS, PAGE_ZEROS
 from models.graph import ModelError
@@ -73,74 +73,57 @@ class Arrivals:
         self._due = store.latency * TICKS      # when the next word is offered, in TICKS
         self._times: list[int] = []
         self._ready = 0                        # when the pager is done with the last page
-
-    def until(self, count: int, begin: Sequence[int]) -> int:
-        """Cycle in which so many pages have arrived; ``begin``: when each descriptor began."""
-        while len(self._times) < count:
-            after, words, zeros = self._pages[len(self._times)]
-            self._take(self._ready)            # which descriptor must run
-            self._take(begin[after] + 2)
-            for _ in range(PAGE_HEAD_WORDS - 2):
-                last = self._take(0)
-            if zeros:
-                last += words
-            else:
-                self._due += (words - 1) * self._store.interval
-                last = self._take(0)
-            self._ready = last + 1
-            self._times.append(last)
-        return self._times[count - 1]
-
-    def during(self, begin: Sequence[int], end: int, pitch: float) -> int:
-        """Words that need a cycle without a row until ``end``, in the descriptor that began last.
-
-        ``pitch``: cycles from one such cycle to the next.
-        """
-        return 0
-
-    def _take(self, ready):
-        """The cycle in which the pager takes a word that it is ready for from a cycle on."""
-        taken = max(-(-self._due // TICKS), ready)
-        self._due = max(self._due + self._store.interval, (taken + 1) * TICKS)
-        return taken
-
-
-class Stealing(Arrivals):
-    """Pages into weights that two clusters read: a word needs a cycle in which one does not."""
-
-    def __init__(self, store: Store, pages: Sequence[tuple[int, int, bool]]):
-        super().__init__(store, pages)
         self._left, self._last = 0, 0.0        # words of the page, when its last one so far came
 
     def until(self, count: int, begin: Sequence[int]) -> int:
-        """See `Arrivals.until`; WAIT leaves the weights alone."""
-        self._advance(begin, None, count)
+        """Cycle in which so many pages have arrived; ``begin``: when each descriptor began."""
+        self._advance(begin, count)
         return self._times[count - 1]
 
     def during(self, begin: Sequence[int], end: int, pitch: float) -> int:
-        """See `Arrivals.during`."""
-        return self._advance(begin, end, len(self._pages), pitch)
+        """Words that come until ``end``, if each needs a cycle in which no lane reads weights.
 
-    def _advance(self, begin, end, count, pitch=1.0):
-        """Take words until a cycle, or pages until there are so many; how many words."""
+        ``begin``: as above, of those so far; ``pitch``: cycles from one such cycle to the next.
+        """
+        return self._advance(begin, len(self._pages), end, pitch)
+
+    def _advance(self, begin, count, end=inf, pitch=1.0):
+        """Take pages until there are so many, or their words until a cycle; how many of these."""
         written = 0
         while len(self._times) < count:
             after, words, zeros = self._pages[len(self._times)]
             if not self._left:
                 if after >= len(begin):
-                    return written
-                self._take(self._ready)
+                    break
+                self._take(self._ready)            # which descriptor must run
                 self._take(begin[after] + 2)
                 self._last, self._left = self._take(0), words
+            if end == inf:
+                self._finish(zeros)
             while self._left:
                 ready = self._last + pitch
-                if end is not None and max(ready, 0 if zeros else self._due // TICKS) > end:
+                if max(ready, 0 if zeros else self._due // TICKS) > end:
                     return written
                 self._last = ready if zeros else self._take(ceil(ready))
                 self._left, written = self._left - 1, written + 1
             self._ready = ceil(self._last) + 1
             self._times.append(ceil(self._last))
         return written
+
+    def _finish(self, zeros):
+        """Take the rest of a page: words as fast as they come, zeros one a cycle."""
+        if zeros:
+            self._last += self._left
+        else:
+            self._due += (self._left - 1) * self._store.interval
+            self._last = self._take(0)
+        self._left = 0
+
+    def _take(self, ready):
+        """The cycle in which the pager takes a word that it is ready for from a cycle on."""
+        taken = max(-(-self._due // TICKS), ready)
+        self._due = max(self._due + self._store.interval, (taken + 1) * TICKS)
+        return taken
 
 
 def page_sizes(stream: bytes) -> list[tuple[int, int, bool]]:

@@ -11,6 +11,7 @@ from hw.packer import patch_write, row_bits
 from hw.walk import PassWalk
 
 PAUSE_CYCLES = 6      # from a free cycle until the pager, which sees it late, needs no other
+PAUSE_PITCH = PAUSE_CYCLES + 2    # from one stolen cycle to the next
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:

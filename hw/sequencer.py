@@ -101,21 +101,9 @@ class Sequencer(wiring.Component):
             self.cycles.eq(counters.cycles),
             self.w.valid.eq((state == State.WORK) & self.units_idle),
         ]
-        if writes == 1:
-            m.d.comb += [self.w.data.eq(counters.words),
-                         self.w.mask.eq((1 << 4 * COUNTER_WORDS // config.mask_bytes) - 1)]
-        else:
-            m.d.comb += [self.w.data.eq(counters.words[count]), self.w.word.eq(count % per_line)]
+        self._counter_data(m, counters, count)
         m.d.comb += [self.d.eq(fetch.d), self.check.eq(state == State.CHECK)]
-        # Header, descriptors and counters lie one behind the other.
-        reads, written = self.r.valid & self.r.ready, self.w.valid & self.w.ready
-        full = written & (count % per_line == min(per_line, writes) - 1)
-        if config.pipelined:                  # reads are ahead of writes
-            m.d.sync += [self.w.addr.eq(Mux(self.launch, line, self.w.addr + full)),
-                         line.eq(line + reads)]
-        else:
-            m.d.comb += self.w.addr.eq(line)
-            m.d.sync += line.eq(line + (reads | full))
+        written = self._lines(m, line, count)
 
         failure, verdict = Signal(8), Signal(8)
         m.d.comb += verdict.eq(first_error(m, config, self.d, fetch.oversize))
@@ -169,6 +157,32 @@ class Sequencer(wiring.Component):
                                  state.eq(State.IDLE)]
         self._fail(m, state, failure)
         return m
+
+    def _counter_data(self, m, counters, count):
+        """What write ``count`` of the counters writes."""
+        config = self.config
+        if self.counter_writes(config) == 1:
+            m.d.comb += [self.w.data.eq(counters.words),
+                         self.w.mask.eq((1 << 4 * COUNTER_WORDS // config.mask_bytes) - 1)]
+        else:
+            m.d.comb += [self.w.data.eq(counters.words[count]),
+                         self.w.word.eq(count % config.line_words)]
+
+    def _lines(self, m, line, count):
+        """Where the next line is read and write ``count`` goes; whether that is done.
+
+        Header, descriptors and counters lie one behind the other.
+        """
+        config, per_line, writes = self.config, self.config.V // 4, self.counter_writes(self.config)
+        reads, written = self.r.valid & self.r.ready, self.w.valid & self.w.ready
+        full = written & (count % per_line == min(per_line, writes) - 1)
+        if config.pipelined:                  # reads are ahead of writes
+            m.d.sync += [self.w.addr.eq(Mux(self.launch, line, self.w.addr + full)),
+                         line.eq(line + reads)]
+        else:
+            m.d.comb += self.w.addr.eq(line)
+            m.d.sync += line.eq(line + (reads | full))
+        return written
 
     def _fail(self, m, state, failure):
         """Whatever fails in the units, or a stop by the host, leads to FLUSH."""

@@ -265,6 +265,33 @@ def test_conflicting_drivers_stop_a_build(monkeypatch, tmp_path):
         flow.synthesise(PRESETS["up5k"], tmp_path)
 
 
+def test_a_placement_without_a_way_to_route_is_followed_by_others(monkeypatch, tmp_path):
+    """First with rips for the clock where one is asked, then without, then the next seeds."""
+    from gen.pnr import flow
+    tried = []
+
+    def place(target, seed, folder, ripup):
+        tried.append((seed, ripup))
+        (folder / "design.json").write_text(json.dumps({"modules": {flow.SHELL: {"cells": {}}}}))
+        for name in ("area.md", "yosys.log", "nextpnr.log", "report.json"):
+            (folder / name).write_text("")
+        if seed < routable:
+            raise flow.RoutingError("circles")
+        return {"utilization": {}, "fmax": {"clk": {"achieved": 90.0}}}
+
+    monkeypatch.setattr(flow, "synthesise", lambda *_: None)
+    monkeypatch.setattr(flow, "place", place)
+    for target, routable, expected in (
+            ("ecp5-85k", 5, [(5, True)]), ("ecp5-85k", 6, [(5, True), (5, False), (6, False)]),
+            ("ecp5-25k", 7, [(5, False), (6, False), (7, False)]), ("up5k", 5, [(5, False)])):
+        tried.clear()
+        result, _ = flow.build(PRESETS[target], 5)
+        assert (result.seed, tried) == (routable, expected)
+    routable = 100
+    with pytest.raises(BuildError, match="circles"):
+        flow.build(PRESETS["ecp5-85k"], 5)
+
+
 def test_router_is_asked_for_more_than_needed():
     assert goal_mhz(PRESETS["ecp5-85k"]) > PRESETS["ecp5-85k"].min_mhz
     assert goal_mhz(PRESETS["ecp5-25k"]) > 0

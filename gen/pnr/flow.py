@@ -234,6 +234,17 @@ def clock_mhz(report: dict) -> float:
     return round(min(clocks), 2) if clocks else 0.0
 
 
+def _routed(target, seed, folder, stage):
+    """The seed of the first attempt that the router brings to an end, and nextpnr's report."""
+    *early, last = attempts(target, seed)
+    for tried, ripup in early:
+        stage(f"place and route, seed {tried}")
+        with contextlib.suppress(RoutingError):
+            return tried, place(target, tried, folder, ripup)
+    stage(f"place and route, seed {last[0]}")
+    return last[0], place(target, last[0], folder, last[1])
+
+
 def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text: None,
           ) -> tuple[BuildResult, dict[str, str]]:
     """Synthesise, place and route a core.
@@ -259,20 +270,12 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     with work_folder("pnr") as folder:
         stage("synthesis")
         synthesise(target, folder)
-        ways = attempts(target, seed)
-        for tried, ripup in ways:
-            stage(f"place and route, seed {tried}")
-            try:
-                report = place(target, tried, folder, ripup)
-                break
-            except RoutingError:
-                if (tried, ripup) == ways[-1]:
-                    raise
+        seed, report = _routed(target, seed, folder, stage)
         used = {name: report["utilization"].get(cell, {}).get("used", 0)
                 for name, cell in RESOURCES[target.family].items()}
         fmax = clock_mhz(report)
         result = BuildResult(
-            device=target.device, target=target.name, seed=tried, lut=used["lut"],
+            device=target.device, target=target.name, seed=seed, lut=used["lut"],
             ff=flip_flops(folder / "design.json", target.family), dsp=used["dsp"],
             ebr=used["ebr"], spram=used.get("spram", 0), fmax_mhz=fmax,
             timing_met=fmax >= target.min_mhz, config=target.config.items(),
