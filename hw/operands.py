@@ -98,17 +98,15 @@ class Operands(wiring.Component):
             shared = Signal(operand_shape(config), name=f"shared{lane}")
             chosen = select.word_select(lane, lane_bits) if lane_bits else 0
             takes = used[lane] if config.skips else 1
-            of_channels = [0] * config.C
-            if lane < len(lines):         # of the two operands one is 0: no net to every column
-                of_channels = Signal.like(acts, name=f"of_channels{lane}")
-                takes &= ~self.channel
-                stage += [of_channels[c].eq(Mux(
-                    self.channel, self._operand(lines[lane].word_select(c, 8).as_signed(), 0), 0))
-                    for c in range(config.C)]
             stage += [byte.eq(slots[lane].word_select(chosen, 8)),
                       shared.eq(Mux(takes, self._operand(byte, self.offset), 0))]
-            stage += [act.eq(shared | of_channel)
-                      for act, of_channel in zip(acts, of_channels, strict=True)]
+            if lane >= len(lines):
+                stage += [act.eq(shared) for act in acts]
+                continue
+            own = Signal(data.ArrayLayout(signed(8), config.C), name=f"own{lane}")
+            stage += own.eq(lines[lane])
+            stage += [act.eq(Mux(self.channel, self._operand(byte, 0), shared))
+                      for act, byte in zip(acts, own, strict=True)]
         return m
 
     def _operand(self, byte, offset):

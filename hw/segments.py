@@ -16,12 +16,12 @@ def segment_shape(config: CoreConfig) -> data.StructLayout:
 
     ``addr`` byte address (modulo twice the memory), ``col`` byte column in its row (negative left
     of the image), ``inside`` the row exists, ``last`` the patch ends with this segment, ``one`` all
-    its bytes lie in one line.
+    its bytes lie in one line, ``count`` those that lie in its first line.
     """
     return data.StructLayout({
         "addr": line_address_bits(config) + bits_for(config.V),
         "col": signed(config.column_bits + 1),
-        "inside": 1, "last": 1, "one": 1})
+        "inside": 1, "last": 1, "one": 1, "count": bits_for(config.V) + 1})
 
 
 class SegmentGenerator(wiring.Component):
@@ -102,6 +102,7 @@ class SegmentGenerator(wiring.Component):
             summed.eq(half), summed.addr.eq(half_row + half.col + half.addr),
             summed.one.eq(at_most(d.segment_bytes, v)
                           & at_most(summed.addr[:v] + d.segment_bytes[:v + 1], v)),
+            summed.count.eq(Mux(summed.one, d.segment_bytes, config.V - summed.addr[:v])),
         ]
         if self.config.pipelined:
             m.submodules.elastic = elastic = Elastic(segment_shape(config))

@@ -68,7 +68,7 @@ class WordGenerator(wiring.Component):
         columns = config.column_bits
         number = Signal(columns + 1 - v)       # of the line in the segment
         segment, left, remaining = self.i.p, Signal(columns), Signal(columns)  # bytes from it on
-        low, room = Signal(v), Signal(v + 1)
+        low, following = Signal(v), Signal(v + 1)    # what count will be, if more follows
         m.d.comb += [
             remaining.eq(Mux(more, left, self.d.segment_bytes)),
             low.eq(Mux(more, 0, segment.addr[:v])),
@@ -77,13 +77,17 @@ class WordGenerator(wiring.Component):
         whole, final = Signal(), Signal()       # the segment ends with this line; not its first
         rest = Signal(columns)                  # bytes behind this line, if it does not
         m.d.comb += [
-            rest.eq(remaining - room),
-            room.eq(config.V - low),
+            rest.eq(remaining - count),
             whole.eq(Mux(more, final, segment.one)),
-            count.eq(Mux(whole, remaining, room)),
+            count.eq(Mux(more, following, segment.count)),
         ]
+
+        def end(bytes_left):
+            return [final.eq(at_most(bytes_left, v)),
+                    following.eq(Mux(at_most(bytes_left, v), bytes_left, config.V))]
+
         if not config.pipelined:
-            m.d.comb += final.eq(at_most(left, v))
+            m.d.comb += end(left)
         # Where they go.
         position, line, owned = Signal(v), Signal(config.patch_addr_bits), Signal()
         buffer = Signal(config.buffer_bits)
@@ -112,7 +116,7 @@ class WordGenerator(wiring.Component):
             with m.If(~spill):
                 m.d.sync += [more.eq(~whole), number.eq(Mux(whole, 0, number + 1)), left.eq(rest)]
                 if config.pipelined:
-                    m.d.sync += final.eq(at_most(rest, v))
+                    m.d.sync += end(rest)
             with m.If(full):
                 m.d.sync += line.eq(line + 1)
             with m.If(commit):

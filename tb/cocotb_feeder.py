@@ -217,8 +217,9 @@ async def segments_follow_each_other_as_described(dut):
                         break
                 got = shape.from_bits(raw)
                 flags = bool(got.inside), bool(got.last), bool(got.one)
-                assert (got.addr, got.col, flags) == (
-                    wanted.addr, wanted.col, (wanted.inside, wanted.last, wanted.one)), (wanted, d)
+                assert (got.addr, got.col, got.count, flags) == (
+                    wanted.addr, wanted.col, wanted.count,
+                    (wanted.inside, wanted.last, wanted.one)), (wanted, d)
             if not stall and expected:
                 assert cycles == len(expected) + 1 + config.pipelined, "one a cycle"
             for _ in range(3):
@@ -257,7 +258,7 @@ async def words_cut_segments_at_lines(dut):
                         head = todo[0]
                         part.set(i__payload=given.const({
                             "addr": head.addr, "col": head.col, "inside": head.inside,
-                            "last": head.last, "one": head.one}).as_bits())
+                            "last": head.last, "one": head.one, "count": head.count}).as_bits())
                     part.set(i__valid=offered, o__ready=go, free=free)
                     await part.settled()
                     if offered and part.get("i__ready"):

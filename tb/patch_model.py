@@ -9,13 +9,17 @@ from hw.layout import Opcode
 
 @dataclass(frozen=True)
 class Segment:
-    """Contiguous bytes: address, column, whether the row exists, end of the patch, in one line."""
+    """Contiguous bytes: address, column, whether the row exists, end of the patch, in one line.
+
+    ``count``: those in the first line.
+    """
 
     addr: int
     col: int
     inside: bool
     last: bool
     one: bool
+    count: int
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,8 @@ def segments(d: dict, config: CoreConfig, index: int) -> list[Segment]:
             begin = address + column
             found.append(Segment(begin % (2 << config.byte_addr_bits), column,
                                  0 <= row < d["in_h"], number == len(pieces) - 1,
-                                 begin % config.V + d["segment_bytes"] <= config.V))
+                                 begin % config.V + d["segment_bytes"] <= config.V,
+                                 min(d["segment_bytes"], config.V - begin % config.V)))
     return found
 
 
