@@ -35,6 +35,8 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
                                                 config.patch_depth, "1r1w"),
         "masks": config.P * blocks(memory, config.L * config.window_rows, config.mask_depth,
                                    "1r1w") if config.skips else 0,
+        "row masks": config.P * config.L * blocks(memory, 32, config.row_mask_words,
+                                                  "1r1w") if config.row_masks else 0,
         "parameters": units * (blocks(memory, 32 + split, beats, shared)
                                + blocks(memory, 37 - split, beats, shared)),
         "table": config.P * units * blocks(memory, 32, config.table_depth, "1r1w"),

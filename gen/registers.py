@@ -21,6 +21,7 @@ SPACE_DOCS = {
     Space.WEIGHT: ("weight banks", "write, while idle; not on the iCE40"),
     Space.PARAM: ("bias, multiplier and shift of each channel", "write"),
     Space.TABLE: ("rescaling table of additions", "write"),
+    Space.MASK: ("row masks of packed layers", "write, where the core has them"),
     Space.STORE: ("the backing store: part of a program's image", "not on the bus"),
 }
 OPCODE_DOCS = {
@@ -61,7 +62,7 @@ def space_words(config: CoreConfig) -> dict[Space, int]:
         Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
         Space.PARAM: config.param_groups * config.C * 4,
         Space.TABLE: 256,
-    }
+    } | ({Space.MASK: config.row_mask_words * config.L} if config.row_masks else {})
 
 
 def _address_map(config: CoreConfig) -> str:

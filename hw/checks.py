@@ -16,6 +16,8 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
     no_load = Mux(d.zero_point == Space.WEIGHT, d.out_base >= config.weight_rows,
                   Mux(d.zero_point == Space.PARAM, d.out_base >= config.param_groups,
                       (d.zero_point != Space.TABLE) | (d.out_base != 0)))
+    if config.row_masks:
+        no_load = Mux(d.zero_point == Space.MASK, d.out_base >= config.row_mask_words, no_load)
     groups, too_many = d.groups[:group_bits(config)], d.groups[group_bits(config):]
     no_work = [too_many.any(), d.out_w == 0, d.out_h == 0,
                d.add_param >= config.param_groups,
@@ -27,7 +29,7 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
         no_work.append(d.strip.any() & ((d.op != Opcode.CHANNEL) | (d.kernel_h > STRIP_ROWS)
                                         | d.hold | d.chunked))
     if config.skips:
-        no_work.append(d.skip & (d.op != Opcode.CONV))
+        no_work.append((d.skip | d.packed) & (d.op != Opcode.CONV))
     if config.P > 1:
         no_work.append(~d.split & (d.out_w < config.P) & (d.out_h != 1))
     known = Opcode.WAIT if config.pages else Opcode.ADD

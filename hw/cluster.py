@@ -11,6 +11,7 @@ from hw.descriptor import order_shape
 from hw.drain import Drain
 from hw.feeder import Feeder
 from hw.issue import Issue
+from hw.masks import mask_write
 from hw.operands import Operands
 from hw.params import PARAM_SHAPE
 from hw.ports import read_client, write_client
@@ -31,6 +32,8 @@ class Cluster(wiring.Component):
     param_addr : Out, params : In(array of PARAM_SHAPE)
     t_en, t_addr, t_data : In
         Writes of the table.
+    masks : In(mask_write)
+        Writes of the row masks, where config.row_masks.
     pause : In(1)
         See `hw.issue.Issue`.
     idle : Out(1)
@@ -52,7 +55,8 @@ class Cluster(wiring.Component):
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
             "t_en": In(1), "t_addr": In(8), "t_data": In(32), "pause": In(1), "idle": Out(1),
             "issued": Out(range(config.L + 1)), "feed_stall": Out(1), "drain_stall": Out(1),
-            "error_address": Out(1), "error_patch": Out(1)})
+            "error_address": Out(1), "error_patch": Out(1)}
+            | ({"masks": In(mask_write(config))} if config.row_masks else {}))
 
     @staticmethod
     def weights_after(config: CoreConfig) -> int:
@@ -90,6 +94,8 @@ class Cluster(wiring.Component):
             self.drain_stall.eq(issue.drain_stall),
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),
         ]
+        if config.row_masks:
+            m.d.comb += issue.masks.eq(self.masks)
         stage = m.d.sync if config.pipelined else m.d.comb
         stage += operands.channel.eq(d.by_channel)
         self._array(m, issue.o, operands, drain)
@@ -102,7 +108,7 @@ class Cluster(wiring.Component):
         latency = Operands.latency(config)
         valid = delayed(m, issued.valid & ~is_max, latency)
         first = delayed(m, issued.first, latency)
-        ahead = self.weights_after(config)
+        ahead = self.weights_after(config) - config.row_masks
         for lane in range(config.L):
             m.d.comb += self.weight_addrs[lane].eq(delayed(m, issued.weights[lane], ahead))
         for pair in range(config.C // 2):

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
-SKIPS = ("off", "act")
+SKIPS = ("off", "act", "both")
 WINDOW_ROWS = 16         # rows that a lane searches at a time
-PROGRAM_VERSION = 3
+PROGRAM_VERSION = 4
 
 
 class ConfigError(ValueError):
@@ -72,8 +72,8 @@ class CoreConfig:
         1: a port to a backing store, from which a pager fetches weights (on the iCE40: whatever
         LOAD copies) while the core computes; 0: none.
     skip : str
-        "act": lanes pass over activations that are zero; "off": they take every row. Not with
-        memory=ice40.
+        "act": lanes pass over activations that are zero; "both": also over rows of C weights that
+        are; "off": they take every row. Not with memory=ice40.
     dim_bits : int
         Bits that count input rows, output rows and output columns; 8..16.
     column_bits : int
@@ -189,6 +189,9 @@ class CoreConfig:
                           "set P=1")
             self._require("skip", "off with memory=ice40 (no memories in LUTs)",
                           self.skip == "off", "set skip=off")
+        if self.row_masks:
+            self._require("V", f"at most {WINDOW_ROWS} * L = {WINDOW_ROWS * self.L} with skip=both",
+                          self.rows_per_line <= WINDOW_ROWS, "set skip=act")
 
     # --- shape ---------------------------------------------------------------------------------
     @property
@@ -320,6 +323,19 @@ class CoreConfig:
     def skips(self) -> bool:
         """Lanes pass over zeros, each at its own pace."""
         return self.skip != "off"
+
+    @property
+    def row_masks(self) -> bool:
+        """Weight rows that are zero need not be stored: masks say which are."""
+        return self.skip == "both"
+
+    @property
+    def row_mask_words(self) -> int:
+        """Words of the memory of row masks, a window of all lanes each, in whole RAM blocks.
+
+        They describe four times the weight rows that the banks hold.
+        """
+        return align_up(self.weight_rows // 4, self._block)
 
     @property
     def window_rows(self) -> int:

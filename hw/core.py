@@ -156,6 +156,10 @@ class Core(wiring.Component):
         for cluster in clusters:
             m.d.comb += [cluster.t_en.eq(store.table_en), cluster.t_addr.eq(store.word_addr),
                          cluster.t_data.eq(store.word_data)]
+            if self.config.row_masks:
+                m.d.comb += [cluster.masks.en.eq(store.mask_en),
+                             cluster.masks.addr.eq(store.word_addr),
+                             cluster.masks.data.eq(store.word_data)]
 
     def _activations(self, m, host, loader, pager, sequencer, clusters):
         """The activation memory and who shares which of its ports."""

@@ -17,8 +17,8 @@ PAUSE_PITCH = PAUSE_CYCLES + 2    # from one stolen cycle to the next
 def issue_shape(config: CoreConfig) -> data.StructLayout:
     """One row of every lane: patch rows, weight rows, and where in its pass it stands.
 
-    ``part`` is that of the row before where ``config.pipelined``. ``lanes``: those that have a
-    row; the others add nothing.
+    ``part`` is that of the row before where ``config.pipelined``, and ``weights`` that of the row
+    before where ``config.row_masks``. ``lanes``: those that have a row; the others add nothing.
     """
     return data.StructLayout({
         "valid": 1, "lanes": config.L, "first": 1, "last": 1, "buffer": config.buffer_bits,

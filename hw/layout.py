@@ -37,6 +37,7 @@ class Space(IntEnum):
     PARAM = 3
     TABLE = 4
     STORE = 5     # the backing store: not on the host port
+    MASK = 6      # row masks, see hw.masks
 
 
 class Error(IntEnum):
@@ -83,6 +84,8 @@ DESCRIPTOR = _fields(
      "neighbour; only they are fetched, and lane l works on the column of lane l-1 before; 0: "
      "windows are fetched whole, for lane 0"),
     ("skip", 0, 12, 1, False, "CONV: lanes pass over bytes equal to offset, where config.skip"),
+    ("packed", 0, 13, 1, False, "CONV: weight rows that are zero are not stored, where "
+     "config.row_masks; w_base and group_rows then count words of row masks"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),
@@ -155,6 +158,7 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
         "param_base": param, "add_param": param, "out_base": line - 1,
         "strip": 2 if config.strips else 0, "skip": int(config.skips),
+        "packed": int(config.row_masks),
         "row_bytes": config.column_bits,
         "segment_bytes": config.column_bits, "segment_pitch": config.column_bits,
         "x_start": config.column_bits, "x_step": config.column_bits,

@@ -1,4 +1,4 @@
-"""Executes LOAD: copies lines of the activation memory to weights, parameters or the table."""
+"""Executes LOAD: copies lines of the activation memory to the memories beside it."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -77,6 +77,8 @@ class Loader(wiring.Component):
 
         limits = {Space.WEIGHT: config.weight_rows * config.row_bytes // config.V,
                   Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+        if config.row_masks:
+            limits[Space.MASK] = config.row_mask_words * config.L
         target = Signal(max(limit.bit_length() for limit in limits.values()) + 1)
         beyond = Signal()
         with m.Switch(d.zero_point):
@@ -90,15 +92,16 @@ class Loader(wiring.Component):
             store.weight_addr.eq(target), store.weight_data.eq(self.r.data),
             store.param_en.eq(write & (d.zero_point == Space.PARAM)),
             store.table_en.eq(write & (d.zero_point == Space.TABLE)),
+            store.mask_en.eq(write & (d.zero_point == Space.MASK)),
             store.word_addr.eq(target), store.word_data.eq(source.word_select(word, 32)),
         ]
+        first = Mux(is_weight, d.out_base << log2(config.row_bytes // config.V),
+                    d.out_base << log2(config.C * 4))
+        if config.row_masks:
+            first = Mux(d.zero_point == Space.MASK, d.out_base << log2(config.L), first)
         with m.If(self.start):
-            m.d.sync += [
-                to_read.eq(d.groups), self.r.addr.eq(d.res_base),
-                target.eq(Mux(is_weight, d.out_base << log2(config.row_bytes // config.V),
-                              d.out_base << log2(config.C * 4))), on_its_way.eq(0),
-                word.eq(0),
-            ]
+            m.d.sync += [to_read.eq(d.groups), self.r.addr.eq(d.res_base), target.eq(first),
+                         on_its_way.eq(0), word.eq(0)]
         with m.Elif(copied):
             m.d.sync += target.eq(target + 1)
         with m.If(self.clear):

@@ -16,8 +16,8 @@ class Nonzero(wiring.Component):
     Members
     -------
     patch : In(patch_write)
-    zero : In(signed 8)
-        The byte that stands for zero.
+    zero : In(signed 8), all : In(1)
+        The byte that stands for zero; none does.
     o : Out(patch_write)
         The same, when the masks of its rows can be read: ``LATENCY`` cycles later.
     buffer, window : In
@@ -32,7 +32,8 @@ class Nonzero(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "patch": In(patch_write(config)), "zero": In(signed(8)), "o": Out(patch_write(config)),
+            "patch": In(patch_write(config)), "zero": In(signed(8)), "all": In(1),
+            "o": Out(patch_write(config)),
             "buffer": In(config.buffer_bits), "window": In(config.window_bits),
             "masks": Out(data.ArrayLayout(config.window_rows, config.L))})
 
@@ -43,7 +44,8 @@ class Nonzero(wiring.Component):
         ram = Ram1R1W(config.memory, config.L * config.window_rows, config.mask_depth)
         m.submodules.ram = ram
         verdicts = Signal(config.V)
-        m.d.sync += [verdicts[b].eq(self.patch.line.word_select(b, 8) != self.zero.as_unsigned())
+        zero = self.zero.as_unsigned()
+        m.d.sync += [verdicts[b].eq(self.all | (self.patch.line.word_select(b, 8) != zero))
                      for b in range(config.V)]
         later = delayed(m, self.patch.as_value(), 1)
         patch = data.View(patch_write(config), later)

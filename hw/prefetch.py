@@ -4,7 +4,7 @@ from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig, bits_for
+from hw.config import CoreConfig, bits_for, log2
 from hw.descriptor import order_shape
 from hw.issue import group_rows
 from hw.packer import patch_write, row_bits
@@ -15,10 +15,12 @@ def visit_shape(config: CoreConfig) -> data.StructLayout:
     """A walk through a patch buffer.
 
     ``ends``: a pass ends with it; ``release``: the buffer is free afterwards; ``base``: weight
-    row of its first row; ``ahead``: rows of a strip that come before the pass.
+    row of its first row, but for config.row_masks; ``ahead``: rows of a strip that come before the
+    pass.
     """
+    base = {} if config.row_masks else {"base": config.weight_addr_bits + 1}
     return data.StructLayout({
-        "buffer": config.buffer_bits, "ends": 1, "release": 1, "base": config.weight_addr_bits + 1,
+        "buffer": config.buffer_bits, "ends": 1, "release": 1, **base,
         "part": bits_for(config.groups_per_line), "ahead": row_bits(config)})
 
 
@@ -39,6 +41,9 @@ class Prefetch(wiring.Component):
     valid, end : Out(1), buffer, window : Out, rows : Out
         Read this window; it is the visit's last; it has at least so many rows, or one more than
         ``window_rows`` for all.
+    place : Out
+        Where config.row_masks: weight row of the window's first row, of packed layers its word
+        of row masks.
     error_address, error_patch : Out(1)
         See `hw.issue.Issue`.
 
@@ -59,7 +64,8 @@ class Prefetch(wiring.Component):
             "visit_valid": Out(1), "visit": Out(visit_shape(config)),
             "valid": Out(1), "end": Out(1), "buffer": Out(config.buffer_bits),
             "window": Out(config.window_bits), "rows": Out(row_bits(config)),
-            "error_address": Out(1), "error_patch": Out(1)})
+            "error_address": Out(1), "error_patch": Out(1)}
+            | ({"place": Out(config.weight_addr_bits + 1)} if config.row_masks else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -90,8 +96,12 @@ class Prefetch(wiring.Component):
             m.d.sync += [left.eq(left - config.window_rows), self.window.eq(self.window + 1)]
         m.d.sync += [self.visit_valid.eq(begin & ~self.clear), self.visit.buffer.eq(buffer),
                      self.visit.ends.eq(chosen.last), self.visit.release.eq(releases),
-                     self.visit.base.eq(base - chosen.ahead), self.visit.ahead.eq(chosen.ahead),
+                     self.visit.ahead.eq(chosen.ahead),
                      self.visit.part.eq(passes.g % config.groups_per_line)]
+        if config.row_masks:
+            self._places(m, begin, base - chosen.ahead)
+        else:
+            m.d.sync += self.visit.base.eq(base - chosen.ahead)
         # Weights go on within a pass, then with the next group.
         behind = Signal(len(base))
         m.d.comb += passes.step.eq(ends)
@@ -110,6 +120,8 @@ class Prefetch(wiring.Component):
         late = Signal()
         m.d.sync += late.eq(begin)
         beyond = Mux(d.hold, behind >= config.weight_rows, behind > config.weight_rows)
+        if config.row_masks:
+            beyond = Mux(d.packed, behind > config.row_mask_words, beyond)
         m.d.comb += [self.error_patch.eq(over & ~self.visit.ends & ~refetch),
                      self.error_address.eq(late & beyond & ~d.is_max)]
         with m.If(self.clear):
@@ -117,8 +129,17 @@ class Prefetch(wiring.Component):
                          ends.eq(0)]
         return m
 
+    def _places(self, m, begin, first):
+        """From window to window its rows' weights lie further on, or its masks, or nothing."""
+        config, pitch = self.config, Signal(range(self.config.window_rows + 1))
+        m.d.sync += pitch.eq(Mux(self.d.hold, 0, Mux(self.d.packed, 1, config.window_rows)))
+        with m.If(begin):
+            m.d.sync += self.place.eq(first)
+        with m.Elif(self.valid):
+            m.d.sync += self.place.eq(self.place + pitch)
+
     def _held_shape(self):
-        """``own``: weight rows of its own; ``ahead``: rows before the first of them."""
+        """``own``: weight rows (words of masks) of its own; ``ahead``: rows before the first."""
         rows = row_bits(self.config)
         return data.StructLayout({"rows": rows, "last": 1, "own": rows, "ahead": rows})
 
@@ -131,6 +152,9 @@ class Prefetch(wiring.Component):
         with m.If(patch.commit):
             strip, rows = self.d.slides, patch.rows
             own = Mux(strip, self.d.kernel_h, Mux(self.d.hold, 0, rows))
+            if config.row_masks:
+                windows = (rows + config.window_rows - 1) >> log2(config.window_rows)
+                own = Mux(self.d.packed, windows, own)
             m.d.sync += [filled.rows.eq(rows), filled.last.eq(patch.last), filled.own.eq(own),
                          filled.ahead.eq(Mux(strip, rows - self.d.kernel_h, 0))]
         return held

@@ -10,9 +10,15 @@ from hw.packer import row_bits
 
 
 def window_shape(config: CoreConfig) -> data.StructLayout:
-    """Rows ``number * window_rows`` on that are not zero; ``end``: a buffer's last window."""
-    return data.StructLayout({
-        "mask": config.window_rows, "number": config.window_bits, "end": 1})
+    """Rows ``number * window_rows`` on that are not zero; ``end``: a buffer's last window.
+
+    Where config.row_masks: ``stored``, rows that have a weight row, one after the other from
+    ``base`` on.
+    """
+    weights = {"stored": config.window_rows, "base": config.weight_addr_bits + 1}
+    return data.StructLayout(
+        {"mask": config.window_rows, "number": config.window_bits, "end": 1}
+        | (weights if config.row_masks else {}))
 
 
 class Scanner(wiring.Component):
@@ -30,6 +36,8 @@ class Scanner(wiring.Component):
     valid : Out(1), row : Out, some, last : Out(1)
         There is a row; without ``some`` none, because the last window was empty. It is the
         buffer's last.
+    base : Out, below : Out(window_rows)
+        Where config.row_masks: of its window; a bit for each weight row that precedes its own.
     step : In(1)
         The row is taken; only while ``valid``.
 
@@ -44,10 +52,11 @@ class Scanner(wiring.Component):
 
     def __init__(self, config: CoreConfig):
         self.config = config
+        weights = {"base": Out(config.weight_addr_bits + 1), "below": Out(config.window_rows)}
         super().__init__({
             "i_valid": In(1), "i": In(window_shape(config)), "full": Out(1), "clear": In(1),
             "valid": Out(1), "row": Out(row_bits(config)), "some": Out(1), "last": Out(1),
-            "step": In(1)})
+            "step": In(1)} | (weights if config.row_masks else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -75,6 +84,9 @@ class Scanner(wiring.Component):
                 self.valid.eq(there), self.some.eq(window.mask.any()),
                 self.last.eq(window.end & ~rest.any()),
                 self.row.eq((window.number << log2(self.config.window_rows)) | lowest)]
+            if self.config.row_masks:
+                lower = ~window.mask & (window.mask - 1)[:len(window.mask)]
+                m.d.sync += [self.base.eq(window.base), self.below.eq(window.stored & lower)]
         with m.If(self.clear):
             m.d.sync += [level.eq(0), write.addr.eq(0), read.addr.eq(0), there.eq(0),
                          self.valid.eq(0)]

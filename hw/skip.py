@@ -3,10 +3,12 @@
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
 
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
 from hw.issue import issue_members, keep_apart, steal
+from hw.masks import RowMasks, mask_write
 from hw.nonzero import Nonzero
 from hw.prefetch import Prefetch, visit_shape
 from hw.scanner import Scanner
@@ -17,7 +19,13 @@ class SkipIssue(wiring.Component):
 
     Lanes run at their own pace through the rows whose masks show a byte that is not zero, and meet
     at the last row of every patch buffer (SparTen joins masks so; Cnvlutin lets lanes meet so).
-    Without ``d.skip`` they take every row, all lanes the same.
+    With ``d.packed`` they pass over weight rows that are not stored, too. Without both they take
+    every row, all lanes the same.
+
+    Members
+    -------
+    masks : In(mask_write)
+        Where config.row_masks.
 
     Behaviour
     ---------
@@ -30,7 +38,8 @@ class SkipIssue(wiring.Component):
 
     def __init__(self, config: CoreConfig, index: int, spacing_bits: int):
         self.config, self.index = config, index
-        super().__init__(issue_members(config, spacing_bits))
+        masks = {"masks": In(mask_write(config))} if config.row_masks else {}
+        super().__init__(issue_members(config, spacing_bits) | masks)
 
     def elaborate(self, platform):
         m = Module()
@@ -39,13 +48,12 @@ class SkipIssue(wiring.Component):
         m.submodules.prefetch = prefetch = Prefetch(config, self.index)
         lanes = [Scanner(config) for _ in range(config.L)]
         m.d.comb += [
-            nonzero.patch.eq(self.patch), nonzero.zero.eq(d.offset),
+            nonzero.patch.eq(self.patch), nonzero.zero.eq(d.offset), nonzero.all.eq(~d.skip),
             nonzero.buffer.eq(prefetch.buffer), nonzero.window.eq(prefetch.window),
             prefetch.d.eq(d), prefetch.start.eq(self.start), prefetch.clear.eq(self.clear),
             prefetch.patch.eq(nonzero.o), prefetch.taken.eq(self.taken),
             prefetch.full.eq(Cat(lane.full for lane in lanes).any()),
-            self.free.eq(prefetch.free), self.error_address.eq(prefetch.error_address),
-            self.error_patch.eq(prefetch.error_patch),
+            self.free.eq(prefetch.free), self.error_patch.eq(prefetch.error_patch),
         ]
         self._windows(m, nonzero, prefetch, lanes)
         # The visit that the lanes are at.
@@ -80,8 +88,9 @@ class SkipIssue(wiring.Component):
             self.feed_stall.eq(~any_step & ~met), self.drain_stall.eq(~any_step & met)]
         for index, (lane, step) in enumerate(zip(lanes, steps, strict=True)):
             m.d.sync += [
-                self.o.lanes[index].eq(step & lane.some), self.o.rows[index].eq(lane.row),
-                self.o.weights[index].eq(visit.base + Mux(d.hold, 0, lane.row))]
+                self.o.lanes[index].eq(step & lane.some), self.o.rows[index].eq(lane.row)]
+        beyond = self._counted(m, lanes) if config.row_masks else self._based(m, lanes, visit)
+        m.d.comb += self.error_address.eq(prefetch.error_address | beyond)
         with m.If(self.clear):
             m.d.sync += [write.addr.eq(0), read.addr.eq(0), first.eq(1), held.eq(0), wait.eq(0)]
         return m
@@ -97,9 +106,43 @@ class SkipIssue(wiring.Component):
         cut = delayed(m, tail, latency - 1)
         valid = delayed(m, prefetch.valid & ~self.clear, latency + 1)
         number = delayed(m, Cat(prefetch.window, prefetch.end), latency + 1)
+        stored = self._stored(m, prefetch, lanes) if config.row_masks else [~0] * config.L
         for index, lane in enumerate(lanes):
             m.submodules[f"lane{index}"] = lane
             mask = Signal(rows, name=f"mask{index}")
-            m.d.sync += mask.eq((nonzero.masks[index] | ~self.d.skip.replicate(rows)) & cut)
+            m.d.sync += mask.eq(nonzero.masks[index] & cut & stored[index])
             m.d.comb += [lane.i_valid.eq(valid), lane.i.mask.eq(mask),
                          lane.i.number.eq(number[:-1]), lane.i.end.eq(number[-1])]
+
+    def _stored(self, m, prefetch, lanes):
+        """Rows of the windows that have weights, and where these are: with the other masks."""
+        d, config = self.d, self.config
+        m.submodules.masks = masks = RowMasks(config)
+        m.d.comb += [masks.w.eq(self.masks), masks.addr.eq(prefetch.place)]
+        place, found = delayed(m, prefetch.place, config.ram_latency), []
+        for word, lane in zip(masks.o, lanes, strict=True):
+            stored = word.mask | ~d.packed.replicate(config.window_rows)
+            # Beyond all banks by however much: one bit says so.
+            base = Cat(word.base[:len(place) - 1], word.base[len(place) - 1:].any())
+            m.d.sync += [lane.i.stored.eq(stored & ~d.hold.replicate(config.window_rows)),
+                         lane.i.base.eq(Mux(d.packed, base, place))]
+            found.append(stored)
+        return found
+
+    def _based(self, m, lanes, visit):
+        """Weight rows lie as the patch rows do."""
+        for weight, lane in zip(self.o.weights, lanes, strict=True):
+            m.d.sync += weight.eq(visit.base + Mux(self.d.hold, 0, lane.row))
+        return 0
+
+    def _counted(self, m, lanes):
+        """Weight rows: so many stored ones behind their window's first. Whether one is missing."""
+        config = self.config
+        valid, wrong = delayed(m, self.o.valid & self.d.packed, 1), []
+        for index, lane in enumerate(lanes):
+            count = Signal(range(config.window_rows), name=f"count{index}")
+            weight = Signal(config.weight_addr_bits + 2, name=f"weight{index}")
+            m.d.sync += [count.eq(sum(lane.below)), weight.eq(delayed(m, lane.base, 1) + count)]
+            m.d.comb += self.o.weights[index].eq(weight)
+            wrong.append(delayed(m, self.o.lanes[index], 1) & (weight >= config.weight_rows))
+        return valid & Cat(wrong).any()

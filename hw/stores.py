@@ -6,17 +6,19 @@ from amaranth.lib.wiring import Out
 
 from hw.config import CoreConfig, log2
 from hw.layout import Space
+from hw.masks import mask_address_bits
 from hw.params import word_address_bits
 from hw.weights import line_address_bits
 
 
 def store_port(config: CoreConfig) -> wiring.Signature:
-    """Weight lines, parameter words and table words, seen from who writes them."""
+    """Weight lines; words of parameters, table and row masks; seen from who writes them."""
     return wiring.Signature({
         "weight_en": Out(config.line_words), "weight_addr": Out(line_address_bits(config)),
         "weight_data": Out(config.line_bits),
-        "param_en": Out(1), "table_en": Out(1),
-        "word_addr": Out(max(word_address_bits(config), 8)), "word_data": Out(32)})
+        "param_en": Out(1), "table_en": Out(1), "mask_en": Out(1),
+        "word_addr": Out(max(word_address_bits(config), mask_address_bits(config), 8)),
+        "word_data": Out(32)})
 
 
 def space_limits(config: CoreConfig) -> dict[Space, int]:
@@ -25,6 +27,8 @@ def space_limits(config: CoreConfig) -> dict[Space, int]:
     if config.host_stores:
         limits |= {Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
                    Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+    if config.row_masks:
+        limits[Space.MASK] = config.row_mask_words * config.L
     return limits
 
 
@@ -47,6 +51,7 @@ def write_word(m: Module, config: CoreConfig, store, space: Value, offset: Value
         store.weight_en.eq((enable & (space == Space.WEIGHT)) << lane),
         store.param_en.eq(enable & (space == Space.PARAM)),
         store.table_en.eq(enable & (space == Space.TABLE)),
+        store.mask_en.eq(enable & (space == Space.MASK)),
         store.weight_addr.eq(offset[word_bits:]), store.word_addr.eq(offset),
         store.weight_data.eq(word.replicate(config.line_words)), store.word_data.eq(word),
     ]
