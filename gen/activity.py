@@ -11,11 +11,12 @@ ASSUMED_DENSITY = 0.5   # of activations behind a ReLU, where nothing is known o
 RELU_ZERO = -128        # zero point of an output that a ReLU clamps
 GEOMETRY = ("kernel_h", "segments", "segment_bytes", "segment_pitch", "in_start", "in_h",
             "row_bytes", "y_start", "stride_h", "y_step", "x_start", "x_step", "out_w", "out_h",
-            "offset", "fill")
+            "offset", "fill", "skip")
 
 
-def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> np.ndarray:
-    """Cycles in which lanes issue rows of each patch buffer of a CONV that skips.
+def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray,
+                 stored: np.ndarray | None = None) -> np.ndarray:
+    """Cycles in which lanes issue rows of each patch buffer of a CONV that passes over zeros.
 
     Parameters
     ----------
@@ -24,27 +25,38 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray) -> n
         Fields of the descriptor.
     memory : numpy.ndarray
         int8 [bytes]: the activation memory when it begins.
+    stored : numpy.ndarray, optional
+        bool [groups, rows, L]: where it is packed, the weight rows that are there.
 
     Returns
     -------
     numpy.ndarray
-        int [output pixels, buffers of a patch]: rows that are not zero in the busiest lane, and one
-        more if its last window has none.
+        int [output pixels, buffers of a patch, groups, or 1 if all are alike]: rows of the busiest
+        lane that are not zero, and one more if its last window has none.
     """
-    room = config.patch_lines * config.V
-    found, counts = nonzero(d, memory), []
+    return _busiest(config, nonzero(d, memory), stored)
+
+
+def _busiest(config, found, stored):
+    room, counts = config.patch_lines * config.V, []
     for begin in range(0, found.shape[1], room):
-        chunk = found[:, begin:begin + room]
+        chunk, first = found[:, begin:begin + room], begin // config.L
         tail = -(-chunk.shape[1] // config.L) - 1      # the last row, and where its window begins
-        tail = tail // config.window_rows * config.window_rows * config.L
-        lanes = [chunk[:, lane::config.L].sum(axis=1)
-                 + ~chunk[:, tail + lane::config.L].any(axis=1) for lane in range(config.L)]
+        tail = tail // config.window_rows * config.window_rows
+        lanes = []
+        for lane in range(config.L):
+            seen = chunk[:, lane::config.L].astype(np.float32)
+            kept = np.ones((seen.shape[1], 1), np.float32)
+            if stored is not None:
+                kept = stored[:, first:first + seen.shape[1], lane].T.astype(np.float32)
+            lanes.append(seen @ kept + (seen[:, tail:] @ kept[tail:] == 0))
         counts.append(np.max(lanes, axis=0))
-    return np.stack(counts, axis=1)
+    return np.stack(counts, axis=1).astype(int)
 
 
 def nonzero(d: dict[str, int], memory: np.ndarray) -> np.ndarray:
-    """Which bytes of every window, as the feeder packs it, are not the zero point.
+    """Which bytes of every window, as the feeder packs it, the lanes cannot pass over: with
+    ``skip`` those that are not the zero point.
 
     Returns
     -------
@@ -62,10 +74,11 @@ def nonzero(d: dict[str, int], memory: np.ndarray) -> np.ndarray:
         there = inside[None, :, None] & ((columns >= 0) & (columns < d["row_bytes"]))[:, None, :]
         found = memory[np.where(there, start[None, :, None] + columns[:, None, :], 0)]
         patches.append(np.where(there, found, d["fill"]).reshape(d["out_w"], -1))
-    return np.concatenate(patches) != d["fill"]
+    found = np.concatenate(patches) != d["fill"]
+    return found if d["skip"] else np.ones_like(found)
 
 
-def assumed_cycles(config: CoreConfig, d: dict[str, int],
+def assumed_cycles(config: CoreConfig, d: dict[str, int], stored: np.ndarray | None = None,
                    density: float = ASSUMED_DENSITY) -> np.ndarray:
     """`visit_cycles` of activations of which nothing is known.
 
@@ -73,17 +86,19 @@ def assumed_cycles(config: CoreConfig, d: dict[str, int],
     elsewhere all are not.
     """
     values = tuple((name, d[name]) for name in GEOMETRY)
-    return _assumed(config, values, density if d["offset"] == RELU_ZERO else 1.0)
+    found = _assumed(values, density if d["offset"] == RELU_ZERO else 1.0)
+    return _busiest(config, found, stored)
 
 
-@lru_cache(maxsize=1024)
-def _assumed(config, values, density):
+@lru_cache(maxsize=64)
+def _assumed(values, density):
     d = dict(values)
-    memory = np.full(config.act_lines * config.V, d["offset"], np.int8)
+    size = max(0, d["in_start"]) + d["y_step"] * d["out_h"] + d["row_bytes"] * d["kernel_h"]
+    memory = np.full(size, d["offset"], np.int8)
     memory[np.random.default_rng(0).random(len(memory)) < density] = d["offset"] ^ 1
-    return visit_cycles(config, d, memory)
+    return nonzero(d, memory)
 
 
 def skips(d: dict[str, int]) -> bool:
     """Whether a descriptor's lanes pass over zeros."""
-    return d["op"] == Opcode.CONV and bool(d["skip"])
+    return d["op"] == Opcode.CONV and bool(d["skip"] or d["packed"])

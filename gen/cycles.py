@@ -7,6 +7,7 @@ import numpy as np
 
 from gen.activity import assumed_cycles, skips
 from gen.image import Program
+from gen.masks import stored_rows
 from gen.patches import fillings, share
 from gen.store import Arrivals, Store, page_sizes
 from gen.timing import Port, Run
@@ -68,12 +69,12 @@ def predict(program: Program, store: Store = STORE,
     first = _fetch_cycles(config, DESCRIPTOR_WORDS) - _exposed(config)      # nothing hides it
     begin, late = [_fetch_cycles(config, HEADER_WORDS) + first], 0
     for n, d in enumerate(descriptors(program)):
-        d = d | {"skip": 0} if dense else d
+        d = d | {"skip": 0, "packed": 0} if dense else d
         if d["op"] == Opcode.WAIT:
             arrival = arrivals.until(d["groups"], begin) - begin[-1]
             cycles = _wait_cycles(config, arrival - late)
         else:
-            cycles = descriptor_cycles(config, d, costs[n] if costs else None)
+            cycles = descriptor_cycles(config, d, costs[n] if costs else None, program.masks)
             cycles = _stolen(arrivals, begin, late, cycles) if steals else cycles
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
@@ -128,21 +129,26 @@ def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
     else:
         pixels = -(-pixels // config.P)
     lines = fields.get("kernel_h", 1) * fields.get("segments", 1)
-    rows = fields["group_rows"] if fields["op"] == Opcode.CONV else lines
+    rows = lines
+    if fields["op"] == Opcode.CONV:
+        rows = -(-lines * fields["segment_bytes"] // config.L)
     if fields.get("strip"):       # but for the first window of a row
         rows = fields["kernel_h"] * fields["strip"]
     return pixels * groups * rows
 
 
 def descriptor_cycles(config: CoreConfig, d: dict[str, int],
-                      costs: np.ndarray | None = None) -> Cycles:
-    """Cycles from the counters of the descriptor before to its own; ``costs``: see `predict`."""
+                      costs: np.ndarray | None = None, masks: bytes = b"") -> Cycles:
+    """Cycles from the counters of the descriptor before to its own.
+
+    ``costs``: see `predict`; ``masks``: what Space.MASK holds.
+    """
     control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
         return Cycles(total=total, load=total)
     if skips(d) and costs is None:
-        costs = assumed_cycles(config, d)
+        costs = assumed_cycles(config, d, stored_rows(config, d, masks) if d["packed"] else None)
     runs = _runs(config, d, costs)
     idle = max(run.idle for run in runs)
     return Cycles(total=control + max(idle, config.settle_cycles),

@@ -153,6 +153,11 @@ class Program:
         return b"".join(s.data for s in self.sections if s.space == Space.STORE)
 
     @property
+    def masks(self) -> bytes:
+        """What the memory of row masks holds, from its first word on."""
+        return b"".join(s.data for s in self.sections if s.space == Space.MASK)
+
+    @property
     def core_config(self) -> CoreConfig:
         """The configuration it is made for."""
         return CoreConfig(**self.config)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from gen.lower.steps import Layer, Step, choose_split
+from gen.masks import mask_words
 from gen.ring import Ring, Tenant
 from gen.stream import Page, cut
 from gen.targets import FitError
@@ -136,9 +137,10 @@ class _Planner:
         self.paged = {
             Space.WEIGHT: cached or rows_needed(layers, config) > config.weight_rows,
             Space.PARAM: cached or groups_needed(layers, config) > config.param_groups,
-            Space.TABLE: cached or len(tables) > 1}
+            Space.TABLE: cached or len(tables) > 1,
+            Space.MASK: False}
         self.unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: group_bytes(config),
-                     Space.TABLE: 1024, Space.ACT: config.V}
+                     Space.TABLE: 1024, Space.ACT: config.V, Space.MASK: 4 * config.L}
         sizes = {Space.WEIGHT: config.weight_rows, Space.PARAM: config.param_groups}
         kept = paging.kept if paging and config.host_stores else 0
         self.kept = dict.fromkeys(self.unit, 0) | {
@@ -187,6 +189,11 @@ class _Planner:
                 fields["split"] = choose_split(self.config, fields["out_w"], fields["out_h"], count)
             if step.written is not None:
                 fields["w_base"] = self._load_written(index, step, start, count)
+            elif step.masks is not None:
+                row = self._hold(index, Space.WEIGHT, step.weights.tobytes())
+                words = mask_words(step.masks, row, self.config)
+                first = self._hold(index, Space.MASK, words)
+                fields["w_base"] = first + start * step.group_rows
             elif step.weights.size:
                 rows = step.weights if step.hold else step.weights[start:start + count]
                 fields["w_base"] = self._hold(index, Space.WEIGHT, rows.tobytes())

@@ -23,16 +23,17 @@ class Filling:
         line of the activation memory, 0 if that lies outside the tensor or for a spill.
     rows : int
         Rows of the buffer.
-    cost : int
-        Cycles in which lanes issue them, once a pass: fewer than rows where zeros are passed over.
-    passes : int
-        Passes that end with it; 0 for a chunk of a patch before the last.
+    costs : tuple of int
+        Of every visit, one a pass: cycles in which lanes issue them, fewer than rows where zeros
+        are passed over.
+    ends : bool
+        Passes end with it: it is no chunk of a patch before the last.
     """
 
     reads: bytes
     rows: int
-    cost: int
-    passes: int
+    costs: tuple[int, ...]
+    ends: bool = True
 
 
 def fillings(config: CoreConfig, d: dict[str, int], cluster: int,
@@ -48,25 +49,26 @@ def fillings(config: CoreConfig, d: dict[str, int], cluster: int,
     costs : numpy.ndarray, optional
         Where lanes pass over zeros: `gen.activity.visit_cycles`.
     """
-    groups = len(share(config, range(d["groups"]), cluster, d["split"]))
+    mine = share(config, range(d["groups"]), cluster, d["split"])
     row = _Row(config, d)
     rows = [row.patches(y) for y in range(d["out_h"])]
     if d["strip"]:
-        return [Filling(reads=reads, rows=len(reads), cost=len(reads), passes=1)
+        return [Filling(reads=reads, rows=len(reads), costs=(len(reads),))
                 for patches in share(config, rows, cluster, not d["split"])
-                for _ in range(groups) for (reads,) in patches]
+                for _ in mine for (reads,) in patches]
     once = d["op"] == Opcode.CONV and not d["chunked"]
     room = config.patch_lines * config.V
     chunks = [min(room, row.patch_bytes - start) for start in range(0, row.patch_bytes, room)]
     counts = [-(-chunk // (config.L if d["op"] == Opcode.CONV else config.V)) for chunk in chunks]
-    passes = [0] * (len(chunks) - 1) + [groups if once else 1]
     pixels = [patch for patches in rows for patch in patches]
-    if costs is None:
-        costs = np.tile(counts, (len(pixels), 1))
+    costs = np.array(counts)[:, None] if costs is None else costs
+    costs = np.broadcast_to(costs, (len(pixels), len(chunks), d["groups"]))[..., list(mine)]
     work = share(config, list(zip(pixels, costs.tolist(), strict=True)), cluster, not d["split"])
-    return [Filling(reads=reads, rows=count, cost=cost, passes=ends)
-            for patch, own in work for _ in range(1 if once else groups)
-            for reads, count, cost, ends in zip(patch, counts, own, passes, strict=True)]
+    if once:
+        return [Filling(reads=reads, rows=counts[0], costs=tuple(own))
+                for (reads,), (own,) in work]
+    return [Filling(reads=reads, rows=counts[n], costs=(own[n][g],), ends=n == len(chunks) - 1)
+            for patch, own in work for g in range(len(mine)) for n, reads in enumerate(patch)]
 
 
 def share(config: CoreConfig, work: Sequence, cluster: int, turns: int | bool) -> Sequence:

@@ -17,7 +17,7 @@ from gen.overlap import find_skews
 from gen.pages import Paging, make_plan
 from gen.targets import FitError, Target
 from hw.config import CoreConfig
-from hw.layout import DESCRIPTOR, Opcode
+from hw.layout import DESCRIPTOR, Opcode, Space
 from models.graph import Graph
 
 STEP_CYCLES = 100   # about what a descriptor costs besides its passes
@@ -122,5 +122,6 @@ def _whole_cycles(plan, chain, config):
         if command.layer in chain.layers and command.fields["op"] != Opcode.WAIT:
             start = command.step.in_offset if command.step is not None else 0
             fields = dict.fromkeys(DESCRIPTOR, 0) | command.fields | {"in_start": start}
-            total += descriptor_cycles(config, fields).total
+            masks = plan.sections.get(Space.MASK, b"")
+            total += descriptor_cycles(config, fields, masks=masks).total
     return total

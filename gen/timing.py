@@ -130,11 +130,11 @@ class Run:
                 self._second_rounds(requested + to_lanes + to_drain)
                 requested = port.grant(first, filling.reads)
             committed = requested + to_lanes - 2
-            for _ in range(filling.passes or 1):
+            for cost in filling.costs:
                 begin, windows_end = self._arrival(committed, rows)
-                row_end = max(max(row_end, begin - 1) + filling.cost, windows_end)
-                self.rows += filling.cost
-                if filling.passes:
+                row_end = max(max(row_end, begin - 1) + cost, windows_end)
+                self.rows += cost
+                if filling.ends:
                     ready = row_end
                     row_end = pass_end = max(ready, pass_end + spacing)
                     self.waits += row_end - ready

@@ -7,6 +7,7 @@ import numpy as np
 from gen.activity import skips, visit_cycles
 from gen.cycles import descriptors
 from gen.image import Placement, Program, pack_input
+from gen.masks import stored_rows
 from hw.layout import Opcode
 
 
@@ -32,7 +33,8 @@ def visit_costs(program: Program, golden: dict[int, np.ndarray], row: int,
     costs: list[np.ndarray | None] = [None] * program.descriptors
     for _, n, d, memory in convolutions(program, golden, row, x):
         if skips(d):
-            costs[n] = visit_cycles(program.core_config, d, memory)
+            stored = stored_rows(program.core_config, d, program.masks) if d["packed"] else None
+            costs[n] = visit_cycles(program.core_config, d, memory, stored)
     return costs
 
 

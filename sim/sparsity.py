@@ -106,11 +106,11 @@ def break_even(config: CoreConfig) -> float:
     d = {"kernel_h": 1, "segments": 1, "segment_bytes": size, "segment_pitch": 0, "in_start": 0,
          "in_h": SIDE, "row_bytes": SIDE * size, "y_start": 0, "stride_h": 1,
          "y_step": SIDE * size, "x_start": 0, "x_step": size, "out_w": SIDE, "out_h": SIDE,
-         "offset": -128, "fill": -128}
+         "offset": -128, "fill": -128, "skip": 1}
     least = Issue.apart(config, Drain.cycles(config))
     dense = max(least, -(-size // config.L))
     for percent in range(99, 0, -1):
-        cycles = np.maximum(assumed_cycles(config, d, percent / 100), least).mean()
+        cycles = np.maximum(assumed_cycles(config, d, density=percent / 100), least).mean()
         if dense / cycles >= PAYS:
             return percent / 100
     return 0.0

@@ -63,6 +63,10 @@ class Step:
         Column groups.
     weights : numpy.ndarray
         uint8 [groups, group_rows * L * C], or [1, L * C] with ``hold``; [0, 0] without weights.
+    masks : numpy.ndarray or None
+        Of a packed step, uint32 [groups, group_rows, L]: its row masks, as `hw.masks` has them,
+        bases counted from its first row. ``weights`` is then uint8 [1, rows * L * C], the stored
+        rows of all groups.
     params : numpy.ndarray
         uint32 [groups, C, 4], or [1, C, 4] with ``uniform``; [0, C, 4] without parameters.
     add_params : numpy.ndarray or None
@@ -86,6 +90,7 @@ class Step:
     weights: np.ndarray
     params: np.ndarray
     output: int
+    masks: np.ndarray | None = None
     add_params: np.ndarray | None = None
     table: np.ndarray | None = None
     source: int | None = None
@@ -95,9 +100,14 @@ class Step:
     in_offset: int = 0
     out_offset: int = 0
 
+    def rows(self, config: CoreConfig) -> int:
+        """Rows of the patch of a CONV."""
+        f = self.fields
+        return -(-f["kernel_h"] * f["segments"] * f["segment_bytes"] // config.L)
+
     @property
     def group_rows(self) -> int:
-        """Rows of the patch, and of the weights unless one is held."""
+        """Rows of the patch, and of the weights unless one is held; words of its row masks."""
         return self.fields.get("group_rows", 0)
 
     @property
