@@ -7,6 +7,7 @@ import cocotb
 
 from hw.issue import Issue, issue_shape
 from hw.layout import Opcode
+from hw.masks import BASE_BITS, mask_write
 from hw.nonzero import Nonzero
 from hw.packer import patch_write
 from hw.scanner import window_shape
@@ -24,6 +25,37 @@ def mask_of(bits: int) -> int:
     return sum((random.random() < density) << n for n in range(bits))
 
 
+def weight_of(window: dict, row: int) -> int | None:
+    """Weight row of a row of a window, if that says where its weights are."""
+    if not window:
+        return None
+    return window["base"] + (window["stored"] & (1 << row) - 1).bit_count()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def row_masks_keep_a_word_a_window_and_lane(dut):
+    """Words written in any order, some twice; all of a window's read together meanwhile."""
+    async def body(part, config, _):
+        if not config.row_masks:
+            return
+        shape, windows, lanes = mask_write(config), config.row_mask_words, range(config.L)
+        order = [(window, lane) for window in range(windows) for lane in lanes]
+        kept = {}
+        for window, lane in random.sample(order, len(order)) + random.choices(order, k=300):
+            kept[window, lane] = word = random.getrandbits(32)
+            other = random.choice([n for n in range(windows) if n != window])
+            part.set(addr=other, w=shape.const({
+                "en": 1, "addr": window * config.L + lane, "data": word}).as_bits())
+            await part.edge()
+            part.set(w=0)
+            for _ in range(config.ram_latency - 1):
+                await part.edge()
+            if all((other, n) in kept for n in lanes):
+                wanted = sum(kept[other, n] << 32 * n for n in lanes)
+                assert part.get("o") == wanted, (window, lane, other)
+    await together(dut, "masks", body, both=False)
+
+
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def nonzero_marks_the_bytes_that_are_not_zero(dut):
     """Every window of every buffer, corner zero points; what was there before is gone."""
@@ -31,7 +63,8 @@ async def nonzero_marks_the_bytes_that_are_not_zero(dut):
         shape, rows = patch_write(config), config.rows_per_line
         part.set(patch=0, buffer=0, window=0)
         for zero in (-128, 127, 0, random.randint(-128, 127)):
-            part.set(zero=zero)
+            every = random.random() < 0.3
+            part.set(zero=zero, all=every)
             wanted, sent = {}, deque([0] * Nonzero.LATENCY)
             for buffer in range(config.patch_buffers):
                 for line in range(config.patch_lines):
@@ -40,7 +73,7 @@ async def nonzero_marks_the_bytes_that_are_not_zero(dut):
                     for at, value in enumerate(data):
                         row = line * rows + at // config.L
                         key = buffer, row // config.window_rows, at % config.L
-                        bit = (value != zero) << row % config.window_rows
+                        bit = (every or value != zero) << row % config.window_rows
                         wanted[key] = wanted.get(key, 0) | bit
                     commit = line == config.patch_lines - 1
                     pins = shape.const({
@@ -87,12 +120,14 @@ async def scanner_finds_every_row_and_no_other(dut):
             last = random.randint(0, config.windows - 1)
             found = []
             for number in range(last + 1):
-                mask = mask_of(rows)
-                todo.append({"mask": mask, "number": number, "end": number == last})
-                found += [(number * rows + n, True) for n in range(rows) if mask >> n & 1]
-            if not mask:                          # the last window's
-                found.append((None, False))
-            wanted += [(row, some, at == len(found) - 1) for at, (row, some) in enumerate(found)]
+                mask, window = mask_of(rows), {}
+                if config.row_masks:
+                    window = {"stored": mask_of(rows), "base": random.randrange(config.weight_rows)}
+                todo.append({"mask": mask, "number": number, "end": number == last} | window)
+                found += [(number * rows + n, weight_of(window, n)) for n in range(rows)
+                          if mask >> n & 1]
+            found += [] if mask else [(None, None)]           # the last window's
+            wanted += [(*row, at == len(found) - 1) for at, row in enumerate(found)]
         got, eager, late = [], True, deque([False] * 3)
         for _ in range(LIMIT):
             if len(got) == len(wanted):
@@ -103,8 +138,10 @@ async def scanner_finds_every_row_and_no_other(dut):
             pins = todo.popleft() if room and todo and random.random() < 0.8 else None
             step = part.get("valid") and (eager or random.random() < 0.3)
             if step:
-                some = bool(part.get("some"))
-                got.append((part.get("row") if some else None, some, bool(part.get("last"))))
+                some, weight = bool(part.get("some")), None
+                if some and config.row_masks:
+                    weight = part.get("base") + part.get("below").bit_count()
+                got.append((part.get("row") if some else None, weight, bool(part.get("last"))))
             part.set(i_valid=pins is not None, i=shape.const(pins or {}).as_bits(), step=step)
             await part.edge()
         assert got == wanted
@@ -126,11 +163,20 @@ class Bench:
         self.rows = 2 * room + random.randint(1, 9) if full else random.randint(1, min(40, room))
         count = 1 if full else random.randint(1, 3)
         out_w, out_h = random.randint(2, 4), random.randint(1, 2)
+        skip, packed = 1, 0
+        if config.row_masks:
+            skip, packed = random.choice([(0, 0), (1, 0), (0, 1), (1, 1), (1, 1)])
+        words = -(-self.rows // config.window_rows)
+        step, there = (words, config.row_mask_words) if packed else (self.rows, config.weight_rows)
         self.d = {
-            "op": int(Opcode.CONV), "skip": 1, "chunked": int(full), "groups": count,
+            "op": int(Opcode.CONV), "skip": skip, "chunked": int(full), "groups": count,
             "split": random.getrandbits(1), "out_w": out_w, "out_h": out_h,
-            "offset": random.choice([-128, 127, 0]), "group_rows": self.rows,
-            "w_base": random.randrange(config.weight_rows - count * self.rows)}
+            "offset": random.choice([-128, 127, 0]), "group_rows": step,
+            "w_base": random.randrange(there - count * step + 1)}
+        if config.row_masks:
+            self.d["packed"] = packed
+        self.stored = {(word, lane): self._window() for word in range(count * words)
+                       for lane in range(config.L)} if packed else {}
         self.lines: deque = deque()              # buffer, line, bytes, rows of a commit, last
         self.wanted: list = []                   # of each pass: (row, weight) of each lane, buffer
         self.cost, self.buffer = 0, 0
@@ -146,13 +192,39 @@ class Bench:
             lanes: list = [[] for _ in range(config.L)]
             for begin in range(0, self.rows, room):
                 chunk = patch[begin:begin + room]
-                base = d["w_base"] + g * d["group_rows"] + begin
-                found = [[(row, base + row) for row, values in enumerate(chunk)
-                          if values[lane] != d["offset"]] for lane in range(config.L)]
+                found = [[(row, weight) for row, values in enumerate(chunk)
+                          if not (d["skip"] and values[lane] == d["offset"])
+                          and (weight := self._weight(g, begin + row, lane)) is not None]
+                         for lane in range(config.L)]
                 lanes = [a + b for a, b in zip(lanes, found, strict=True)]
                 windows = -(-len(chunk) // config.window_rows)
                 self.cost += max(windows + 3, *(1 + len(rows) for rows in found))
             self.wanted.append(lanes)
+
+    def _window(self):
+        """A word of row masks, all of whose rows are in the banks."""
+        mask = mask_of(self.config.window_rows)
+        return {"stored": mask, "base": random.randrange(self.config.weight_rows
+                                                         - mask.bit_count() + 1)}
+
+    def _weight(self, g, row, lane) -> int | None:
+        """Where a row's weights are, if they are stored."""
+        d, window = self.d, self.config.window_rows
+        if not self.stored:
+            return d["w_base"] + g * d["group_rows"] + row
+        found = self.stored[g * d["group_rows"] + row // window, lane]
+        stored = found["stored"] >> row % window & 1
+        return weight_of(found, row % window) if stored else None
+
+    async def store(self):
+        """Write the row masks."""
+        for (word, lane), found in self.stored.items():
+            self.part.set(masks=mask_write(self.config).const({
+                "en": 1, "addr": (self.d["w_base"] + word) * self.config.L + lane,
+                "data": found["stored"] | found["base"] << 32 - BASE_BITS}).as_bits())
+            await self.part.edge()
+        if self.stored:
+            self.part.set(masks=0)
 
     def _patch(self):
         """A patch's rows of L bytes; its lines wait to be written."""
@@ -179,12 +251,15 @@ class Bench:
         part, config = self.part, self.config
         shape, given = issue_shape(config), patch_write(config)
         spacing = Issue.apart(config, 1 if calm else random.choice([1, 4, 20]))
+        await self.store()
         part.set(d=descriptor(config, self.d), start=1, clear=0, patch=0, taken=0,
                  spacing=spacing, pause=0)
         await part.edge()
         part.set(start=0)
         lanes: list = [[] for _ in range(config.L)]
+        got: list = []
         first, taken, cycles, since, done = True, False, 0, LONGEST, 0
+        late: list = []              # rows whose weights come a cycle later
         for _ in range(LIMIT):
             pins = {"patch": 0, "taken": 0}
             if self.lines and (calm or random.random() < 0.5):
@@ -203,21 +278,27 @@ class Bench:
             o = shape.from_bits(part.get("o"))
             assert not part.get("error_address") and not part.get("error_patch")
             since += 1
+            for found in late:
+                found[1] = o.weights[found[2]]
+            late = []
             cycles += bool(done or not first or o.valid)
             if o.valid:
                 assert bool(o.first) == first
                 for lane in range(config.L):
                     if o.lanes >> lane & 1:
-                        lanes[lane].append((o.rows[lane], o.weights[lane]))
+                        lanes[lane].append([o.rows[lane], o.weights[lane], lane])
+                        late += lanes[lane][-1:] if config.row_masks else []
                 first = bool(o.last)
                 if o.last:
-                    assert lanes == self.wanted[done], (self.d, done)
+                    got.append(lanes)
                     assert since >= spacing
                     done, since, lanes = done + 1, 0, [[] for _ in range(config.L)]
             await part.edge()
-            if done == len(self.wanted):
+            if done == len(self.wanted) and not late:
                 break
-        assert done == len(self.wanted) and not self.lines, self.d
+        assert not self.lines
+        assert [[[tuple(row[:2]) for row in lane] for lane in lanes] for lanes in got] \
+            == self.wanted, self.d
         return cycles
 
 

@@ -14,6 +14,7 @@ CONFIGS = {
     "two": CoreConfig(P=2, L=2, C=4, V=8, **COMMON),
     "one": CoreConfig(P=1, L=4, C=4, V=4, patch_buffers=2, **COMMON),
     "skip": CoreConfig(P=2, L=4, C=4, V=8, patch_buffers=8, skip="act", **COMMON),
+    "both": CoreConfig(P=2, L=2, C=4, V=8, patch_buffers=4, skip="both", **COMMON),
     "wide": CoreConfig(P=1, L=1, C=8, V=8, patch_buffers=8, **COMMON),
 }
 SPACING_BITS = 7

@@ -15,6 +15,7 @@ from gen.skip import skipping
 from gen.targets import PRESETS, resolve
 from hw.config import ConfigError, CoreConfig
 from hw.layout import Opcode
+from hw.masks import RowMasks
 from hw.nonzero import Nonzero
 from hw.scanner import Scanner
 from hw.skip import SkipIssue
@@ -32,6 +33,10 @@ CONFIGS = {
     "two": CoreConfig(P=2, L=4, C=4, V=8, patch_lines=64, patch_buffers=8, **COMMON),
     "lines": CoreConfig(P=1, L=1, C=32, V=32, patch_lines=16, patch_buffers=2, **COMMON),
     "rows": CoreConfig(P=1, L=8, C=4, V=8, patch_lines=16, patch_buffers=8, **COMMON),
+    "both": CoreConfig(P=2, L=4, C=4, V=8, patch_lines=64, patch_buffers=8, **COMMON
+                       | {"skip": "both"}),
+    "alone": CoreConfig(P=1, L=1, C=16, V=16, patch_lines=16, patch_buffers=4, **COMMON
+                        | {"skip": "both", "weight_rows": 2032}),
 }
 
 
@@ -41,6 +46,8 @@ def test_lanes_pass_over_zeros_only(tmp_path):
         parts |= {f"nonzero_{name}0": Nonzero(config), f"scanner_{name}0": Scanner(config)}
         parts |= {f"issue_{name}{index}": SkipIssue(config, index, SPACING_BITS)
                   for index in range(config.P)}
+        if config.row_masks:
+            parts[f"masks_{name}0"] = RowMasks(config)
     given = {"configs": {name: config.items() for name, config in CONFIGS.items()}}
     run_cocotb(Bundle(parts), "tb.cocotb_skip", name="skip", work_dir=tmp_path, parameters=given)
 
