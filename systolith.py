@@ -108,7 +108,7 @@ def compile_(arguments) -> int:
         "program.bin": to_bytes(program), "report.md": markdown(program, store),
         "report.json": json.dumps(values, indent=2)})
     _console().print(cycle_table(program, store))
-    if values["skipping"]["layers"]:
+    if values["skipping"]["layers"] or values["skipping"]["packed"]:
         print(skip_text(values))
     print(f"{arguments.output}: program.bin, report.md, report.json")
     return FINE
@@ -232,9 +232,11 @@ def _add_fold(parser):
 
 
 def _add_skip(parser):
-    parser.add_argument("--skip", choices=("auto", "on", "off", "act"), default="auto",
-                        help="pass over zero activations: auto where the core can (the default), "
-                             "on or act: or else fail, off: in no layer")
+    parser.add_argument("--skip", default="auto",
+                        choices=("auto", "on", "off", "act", "weights"),
+                        help="pass over zeros: auto: where the core can and it pays (the default); "
+                             "act: activations, weights: rows of weights, on: both, or else fail; "
+                             "off: in no layer")
 
 
 def _add_store(parser):

@@ -12,6 +12,7 @@ from gen.fold import Folded, fold_channels
 from gen.image import LayerInfo, Placement, Program, Section
 from gen.lower import lower
 from gen.lower.steps import Lowered, Storage
+from gen.masks import kept_rows
 from gen.pages import Command, Paging, groups_needed, rows_needed
 from gen.skip import skipping
 from gen.store import Store
@@ -216,10 +217,25 @@ def _layers(graph, found, places, config):
             weight_bytes=sum(map(len, {s.weights.tobytes() for s in layer.steps})),
             param_bytes=sum(map(len, blocks)),
             rows=sum(least_cycles(config, found.plan.commands[n].fields) for n in mine),
+            **_zeros(layer, config),
             over_input=layer.output in found.placed.overlapped, stripes=layer.stripes,
             macs_again=layer.macs_again,
             whole_cycles=found.whole_cycles if layer.stripes > 1 else 0))
     return tuple(layers)
+
+
+def _zeros(layer, config):
+    """What a layer passes over."""
+    steps = [step for step in layer.steps if step.op == Opcode.CONV]
+    blocks = {step.weights.tobytes(): step for step in steps}.values()     # stripes repeat them
+    able = any(step.fields.get("skip") for step in steps), any(
+        step.masks is not None for step in steps)
+    there = [step.groups * step.rows(config) * config.L for step in blocks]
+    return {
+        "skips": {(0, 0): "off", (1, 0): "act", (0, 1): "weights", (1, 1): "both"}[able],
+        "weight_rows": sum(there), "kept_rows": sum(
+            rows if step.masks is None else kept_rows(step.masks, config)
+            for rows, step in zip(there, blocks, strict=True))}
 
 
 def _memory(found, config, pages):
@@ -235,6 +251,8 @@ def _memory(found, config, pages):
         "parameters": {"there": config.param_groups * config.C * 16,
                        "used": len(sections.get(Space.PARAM, b"")),
                        "needed": groups_needed(found.lowered.layers, config) * config.C * 16},
+        **({"row masks": {"there": config.row_mask_words * config.L * 4,
+                          "used": len(sections.get(Space.MASK, b""))}} if config.row_masks else {}),
         "table": {"there": 1024, "used": len(sections.get(Space.TABLE, b""))},
         "backing store": {"there": pages, "used": pages},
     }

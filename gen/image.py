@@ -77,6 +77,10 @@ class LayerInfo:
         Of its constants as the core holds them.
     rows : int
         Weight rows that the busiest cluster takes: a lower bound of the layer's cycles.
+    skips : str
+        Zeros that its lanes pass over, as `CoreConfig.skip` calls them, or "weights".
+    weight_rows, kept_rows : int
+        Of its convolutions: rows of C weights, those that are stored.
     over_input : bool
         The output lies partly over the input, behind the rows still needed.
     stripes : int
@@ -98,6 +102,9 @@ class LayerInfo:
     weight_bytes: int
     param_bytes: int
     rows: int
+    skips: str = "off"
+    weight_rows: int = 0
+    kept_rows: int = 0
     over_input: bool = False
     stripes: int = 1
     macs_again: int = 0

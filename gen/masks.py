@@ -49,6 +49,11 @@ def mask_words(masks: np.ndarray, row: int, config: CoreConfig) -> bytes:
     return np.where(empty, 0, masks + (row << window)).astype("<u4").tobytes()
 
 
+def kept_rows(masks: np.ndarray, config: CoreConfig) -> int:
+    """Rows of C weights that row masks say are stored."""
+    return int(np.bitwise_count(masks & (1 << config.window_rows) - 1).sum())
+
+
 def stored_rows(config: CoreConfig, d: dict[str, int], masks: bytes) -> np.ndarray:
     """Which weight rows of a packed descriptor are stored, from the contents of Space.MASK.
 

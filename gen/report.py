@@ -8,6 +8,8 @@ from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
 from gen.store import Store, page_sizes
 
+PASSES = {"off": "", "act": "activations", "weights": "weight rows",
+          "both": "activations, weight rows"}
 FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, page: waited for the "
             "backing store, feed: cluster 0 waited for a patch, drain: for a free shadow. At "
             "least, unless zeros are passed over: weight rows (or lines) that the busiest cluster "
@@ -46,18 +48,19 @@ def markdown(program: Program, store: Store = STORE) -> str:
              f"{program.descriptors} descriptors, configuration {values['config_hash']}.", ""]
     if program.stream:
         lines += [f"{store_text(values['store'])}.", ""]
-    if values["skipping"]["layers"]:
+    if values["skipping"]["layers"] or values["skipping"]["packed"]:
         lines += [f"{skip_text(values)}.", ""]
     if program.folded:
         lines += [f"{fold_text(program.folded, program.folded_macs)}.", ""]
     lines += ["## Layers", "",
-              "| layer | output | line | MACs | weights (bytes) | parameters (bytes) "
-              "| descriptors | cycles | of peak | load | page | feed | drain | at least |",
-              "|---" * 14 + "|"]
+              "| layer | output | line | MACs | weights (bytes) | rows kept | parameters (bytes) "
+              "| passes over | descriptors | cycles | of peak | load | page | feed | drain "
+              "| at least |", "|---" * 16 + "|"]
     for layer, row in zip(program.layers, values["layers"], strict=True):
         shape = "x".join(map(str, layer.output.shape[1:]))
         lines.append(f"| {layer.name} | {shape} | {layer.output.line} | {layer.macs:,} | "
-                     f"{layer.weight_bytes:,} | {layer.param_bytes:,} | {layer.count} | "
+                     f"{layer.weight_bytes:,} | {_kept(layer)} | {layer.param_bytes:,} | "
+                     f"{PASSES[layer.skips]} | {layer.count} | "
                      f"{row['cycles']:,} | {row['utilization']:.1%} | "
                      + "".join(f"{cycles:,} | " for cycles in row["stalls"].values())
                      + f"{layer.rows:,} |")
@@ -88,10 +91,11 @@ def markdown(program: Program, store: Store = STORE) -> str:
 def skip_text(values: dict) -> str:
     """What passing over zeros is expected to be worth, in words."""
     use = values["skipping"]
-    return (f"zero activations are passed over in {use['layers']} layers: with "
-            f"{use['density']:.0%} of them not zero behind a ReLU {values['cycles']:,} cycles "
-            f"instead of {use['dense_cycles']:,}, {use['dense_cycles'] / values['cycles']:.2f} "
-            f"times as fast")
+    return (f"zero activations are passed over in {use['layers']} layers, zero weight rows in "
+            f"{use['packed']}, {use['kept']:.0%} of whose rows are kept: with "
+            f"{use['density']:.0%} of the activations not zero behind a ReLU {values['cycles']:,} "
+            f"cycles instead of {use['dense_cycles']:,}, "
+            f"{use['dense_cycles'] / values['cycles']:.2f} times as fast")
 
 
 def store_text(use: dict) -> str:
@@ -119,7 +123,10 @@ def _skipping(program: Program, store: Store, total: int) -> dict:
     """Layers that pass over zeros, and the cycles if they did not."""
     marked = [skips(d) for d in descriptors(program)]
     dense = sum(x.total for x in predict(program, store, dense=True)) if any(marked) else total
-    return {"layers": sum(any(marked[x.first:x.first + x.count]) for x in program.layers),
+    packed = [x for x in program.layers if x.skips in ("weights", "both")]
+    rows, kept = (sum(getattr(x, n) for x in packed) for n in ("weight_rows", "kept_rows"))
+    return {"layers": sum(x.skips in ("act", "both") for x in program.layers),
+            "packed": len(packed), "kept": kept / rows if rows else 1.0,
             "density": ASSUMED_DENSITY, "dense_cycles": dense}
 
 
@@ -134,9 +141,15 @@ def _layer(program: Program, layer: LayerInfo, cycles: Cycles):
             "weight_bytes": layer.weight_bytes, "param_bytes": layer.param_bytes,
             "descriptors": [layer.first, layer.count], "cycles": cycles.total,
             "utilization": utilization(program, layer.macs, cycles.total),
+            "skips": layer.skips, "weight_rows": layer.weight_rows, "kept_rows": layer.kept_rows,
             "stalls": cycles.stalls, "cycles_bound": layer.rows, "over_input": layer.over_input,
             "stripes": {"count": layer.stripes, "macs_again": layer.macs_again,
                         "more_cycles": _more_cycles(layer, cycles)}}
+
+
+def _kept(layer):
+    """Part of a layer's weight rows that is stored."""
+    return f"{layer.kept_rows / layer.weight_rows:.0%}" if layer.weight_rows else ""
 
 
 def _more_cycles(layer, cycles):

@@ -7,8 +7,6 @@ from gen.packing import packing
 from hw.config import SKIPS, ConfigError, CoreConfig
 from hw.layout import Opcode
 
-CHOICES = ("auto", "on", "off", "act", "weights")
-
 
 def skipping(lowered: Lowered, config: CoreConfig, choice: str) -> Lowered:
     """The network with the layers marked that pass over zeros.

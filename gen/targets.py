@@ -70,7 +70,7 @@ PRESETS = {
         ram_blocks=208, dsps=156, luts=83640, lut_limit=30000,
         config=CoreConfig(P=2, L=4, C=16, V=16, Q=Fraction(8), F=2, align=1, act_lines=8192,
                           weight_rows=2048, patch_lines=64, patch_buffers=8, param_groups=256,
-                          skip="act", multiplier="mult18x18d", mac_dsps=124, memory="dp16kd")),
+                          skip="both", multiplier="mult18x18d", mac_dsps=124, memory="dp16kd")),
 }
 
 CHOICES = {

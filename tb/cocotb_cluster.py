@@ -12,6 +12,7 @@ from gen.image import pack_input, unpack_tensor
 from gen.targets import PRESETS
 from hw.config import CoreConfig, slot_bytes
 from hw.layout import Opcode, Space, decode
+from hw.masks import mask_write
 from hw.params import PARAM_SHAPE, ParamMemory
 from hw.ports import read_latency
 from hw.weights import WeightBanks
@@ -35,7 +36,8 @@ class Machine:
         memory = {Space.ACT: bytearray(random.randbytes(config.act_lines * config.V)),
                   Space.WEIGHT: bytearray(config.weight_rows * config.row_bytes),
                   Space.PARAM: bytearray(config.param_groups * config.C * 16),
-                  Space.TABLE: bytearray(1024)}
+                  Space.TABLE: bytearray(1024),
+                  Space.MASK: bytearray(4 * config.row_mask_words * config.L)}
         for section in program.sections:
             at = 4 * section.offset
             memory[Space(section.space)][at:at + len(section.data)] = section.data
@@ -92,6 +94,16 @@ class Machine:
             await self.clusters[0].edge()
         for part in self.clusters:
             part.set(t_en=0)
+
+    async def load_masks(self):
+        """Write every word of the row masks."""
+        for address, word in enumerate(np.frombuffer(bytes(self.memory[Space.MASK]), "<u4")):
+            for part in self.clusters:
+                part.set(masks=mask_write(self.config).const({
+                    "en": 1, "addr": address, "data": int(word)}).as_bits())
+            await self.clusters[0].edge()
+        for part in self.clusters:
+            part.set(masks=0)
 
     async def cycle(self):
         """One cycle of all memories; counts what the lanes do."""
@@ -180,13 +192,16 @@ async def cluster_equals_golden(dut, kind):
     """A network of one kind, tensor by tensor, with the feed port often taken by others."""
     config = CoreConfig(**parameters()["config"])
     graph = parse(network(kind, parameters()["seed"]).bytes())
-    program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config))
+    program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config),
+                            skip="on" if config.row_masks else "auto")
     shape = graph.tensors[graph.input].shape
     x = np.random.default_rng(3).integers(-128, 128, shape, np.int8)
     golden = run(graph, x)
     await start(dut)
     machine = Machine(dut, config, program, x)
     ends = {layer.first + layer.count - 1: layer.output for layer in program.layers}
+    if config.row_masks:
+        await machine.load_masks()
     table = None
     for index, d in enumerate(machine.descriptors()):
         if d["op"] == Opcode.LOAD:

@@ -130,7 +130,7 @@ class Patches:
             buffer, rows, last = self.taken.popleft()
             self.delay = 0 if calm else random.choice([0, 1, 5, 20])
             pins["patch"] = self.shape.const({
-                "valid": 1, "addr": buffer * self.config.patch_lines, "commit": 1, "last": last,
+                "addr": buffer * self.config.patch_lines, "commit": 1, "last": last,
                 "rows": rows}).as_bits()
         self.delay -= 1
         if self.todo and number < 2 and free >> self.buffer & 1:
@@ -146,6 +146,7 @@ class IssueBench:
     def __init__(self, part, config, index):
         self.part, self.config, self.index = part, config, index
         self.buffer, self.distance = 0, LONGEST  # cycles since the last pass ended
+        self.filled = False                      # the buffers, with lines of any bytes
         part.set(clear=0, start=0, patch=0, taken=0)
 
     def layer(self, calm: bool = False) -> tuple[dict, list[tuple[int, bool]]]:
@@ -213,8 +214,19 @@ class IssueBench:
                     buffer = (buffer + 1) % count
         return fills, rows
 
+    async def fill(self, d: dict):
+        """Write every line of every buffer; lanes that do not pass over zeros take all rows."""
+        shape, config = patch_write(self.config), self.config
+        self.part.set(d=descriptor(config, d))
+        for line in range(config.patch_buffers * config.patch_lines):
+            self.part.set(patch=shape.const({"valid": 1, "addr": line}).as_bits())
+            await self.part.edge()
+        self.filled = True
+
     async def begin(self, d: dict, spacing: int):
         """Start when the drain has done what it had, as the sequencer waits for it."""
+        if not self.filled:
+            await self.fill(d)
         self.part.set(patch=0, taken=0)
         for _ in range(LONGEST):
             await self.part.edge()
@@ -241,14 +253,14 @@ class IssueBench:
         errors = part.get("error_address"), part.get("error_patch")
         found, late = None, self.late
         if o.valid:
-            assert len({*o.rows}) == 1, "lanes differ"
+            assert len({o.rows[n] for n in range(self.config.L)}) == 1, "lanes differ"
             found = {"row": o.rows[0], "first": bool(o.first), "last": bool(o.last),
                      "buffer": o.buffer}
         self.late = found if self.config.pipelined else None
         for row in filter(None, (late, found if self.late is None else None)):
             row["part"] = o.part % self.config.groups_per_line
         for row in filter(None, (late if self.config.row_masks else found,)):
-            assert len({*o.weights}) == 1, "lanes differ"
+            assert len({o.weights[n] for n in range(self.config.L)}) == 1, "lanes differ"
             row["weight"] = o.weights[0]
         await part.edge()
         return found, kinds, errors

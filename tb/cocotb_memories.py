@@ -176,13 +176,15 @@ async def arbiter_serves_the_first_client_and_nothing_outside(dut):
 def spaces(config: CoreConfig) -> dict[Space, tuple[int, int]]:
     """Of each destination: units per line that is read, units per address of a descriptor."""
     words = config.line_words
-    return {Space.WEIGHT: (1, config.row_bytes // config.V), Space.PARAM: (words, 4 * config.C),
-            Space.TABLE: (words, 0)}
+    found = {Space.WEIGHT: (1, config.row_bytes // config.V), Space.PARAM: (words, 4 * config.C),
+             Space.TABLE: (words, 0)}
+    return found | ({Space.MASK: (words, config.L)} if config.row_masks else {})
 
 
 def limit(config: CoreConfig, space: Space) -> int:
     return {Space.WEIGHT: config.weight_rows * config.row_bytes // config.V,
-            Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}[space]
+            Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256,
+            Space.MASK: config.row_mask_words * config.L}[space]
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")
@@ -223,7 +225,8 @@ async def loader_copies_lines_to_every_space(dut):
             port.sample()
             enables = {Space.WEIGHT: part.get("store__weight_en"),
                        Space.PARAM: part.get("store__param_en"),
-                       Space.TABLE: part.get("store__table_en")}
+                       Space.TABLE: part.get("store__table_en"),
+                       Space.MASK: part.get("store__mask_en")}
             assert not any(on for name, on in enables.items() if name != space)
             if enables[space]:
                 kind = "weight" if space == Space.WEIGHT else "word"
@@ -423,7 +426,7 @@ class HostBench:
                 if enable >> word & 1:
                     self.seen.append(("weight", part.get("store__weight_addr"), word,
                                       data >> 32 * word & WORD))
-        for name in ("param", "table"):
+        for name in ("param", "table", "mask"):
             if part.get(f"store__{name}_en"):
                 self.seen.append((name, part.get("store__word_addr"), part.get("store__word_data")))
         answer = bool(part.get("bus__ack")), bool(part.get("bus__err")), part.get("bus__dat_r")
@@ -449,6 +452,14 @@ class HostBench:
         for _ in range(self.rng.randint(1, 3)):
             assert (await self.cycle())[:2] == (False, False)
         return result
+
+
+def host_spaces(config: CoreConfig) -> dict[Space, int]:
+    """Words of the memories that a host may know of."""
+    found = {Space.ACT: config.act_lines * config.line_words,
+             Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
+             Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+    return found | ({Space.MASK: config.row_mask_words * config.L} if config.row_masks else {})
 
 
 @cocotb.test(timeout_time=4, timeout_unit="ms")
@@ -492,9 +503,7 @@ async def host_writes_and_reads_memories_while_idle(dut):
     config, rng = setup()
     bench, words = HostBench(dut, config, rng), config.line_words
     await start(dut)
-    tops = {Space.ACT: config.act_lines * words,
-            Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-            Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+    tops = host_spaces(config)
     for _ in range(120):
         space = rng.choice(list(tops))
         offset, word = rng.choice([0, tops[space] - 1, rng.randrange(tops[space])]), \
@@ -506,7 +515,8 @@ async def host_writes_and_reads_memories_while_idle(dut):
         assert await bench.access(space, offset, True, word) is not None
         expected = {Space.ACT: ("act", offset // words, offset % words, word),
                     Space.WEIGHT: ("weight", offset // words, offset % words, word),
-                    Space.PARAM: ("param", offset, word), Space.TABLE: ("table", offset, word)}
+                    Space.PARAM: ("param", offset, word), Space.TABLE: ("table", offset, word),
+                    Space.MASK: ("mask", offset, word)}
         assert bench.seen == [expected[space]]
         offset = rng.randrange(tops[Space.ACT])
         got = await bench.access(Space.ACT, offset, False)
@@ -519,9 +529,7 @@ async def host_is_refused_what_it_must_not_touch(dut):
     config, rng = setup()
     bench = HostBench(dut, config, rng)
     await start(dut)
-    tops = {Space.ACT: config.act_lines * config.line_words,
-            Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-            Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+    tops = host_spaces(config)
     whole = 1 << config.space_bits
 
     async def refused(space, offset, write, sel=15):
@@ -540,6 +548,6 @@ async def host_is_refused_what_it_must_not_touch(dut):
             bench.part.set(busy=0)
         if space != Space.ACT:
             await refused(space, rng.randrange(top), False)
-    for space in range(max(Space) + 1, 8):
+    for space in {*range(8)} - {Space.REGS, *tops}:
         await refused(space, 0, True)
         await refused(space, 0, False)

@@ -18,7 +18,8 @@ def spaces(config: CoreConfig) -> list[Space]:
     """Where pages may go."""
     if not config.host_stores:
         return [Space.ACT]
-    return [Space.WEIGHT, Space.TABLE] + [Space.PARAM] * (config.P == 1)
+    return ([Space.WEIGHT, Space.TABLE] + [Space.PARAM] * (config.P == 1)
+            + [Space.MASK] * config.row_masks)
 
 
 @dataclass
@@ -103,7 +104,8 @@ class Bench:
             data = part.get("store__weight_data") >> 32 * lane & 0xFFFFFFFF
             offset = part.get("store__weight_addr") * config.line_words + lane
             self.writes.append((Space.WEIGHT, offset, data, self.index))
-        for name, space in (("param_en", Space.PARAM), ("table_en", Space.TABLE)):
+        for name, space in (("param_en", Space.PARAM), ("table_en", Space.TABLE),
+                            ("mask_en", Space.MASK)):
             if part.get(f"store__{name}"):
                 assert room["free"] and not enables
                 limit = space_limits(config)[space]

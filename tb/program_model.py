@@ -31,7 +31,8 @@ class Machine:
         self.config = config
         sizes = {Space.ACT: config.act_lines * config.V,
                  Space.WEIGHT: config.weight_rows * config.row_bytes,
-                 Space.PARAM: config.param_groups * config.C * 16, Space.TABLE: 1024}
+                 Space.PARAM: config.param_groups * config.C * 16, Space.TABLE: 1024,
+                 Space.MASK: config.row_mask_words * config.L * 4 * config.row_masks}
         self.memory = {space: random.integers(0, 256, size, np.uint8)
                        for space, size in sizes.items()}
         self.stream, self.eager, self.index, self.arrived = b"", False, 0, 0
@@ -122,7 +123,8 @@ class Machine:
     # --- operations ----------------------------------------------------------------------------
     def _load(self, d):
         config, space = self.config, Space(d["zero_point"])
-        unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: 16 * config.C, Space.TABLE: 4}[space]
+        unit = {Space.WEIGHT: config.row_bytes, Space.PARAM: 16 * config.C, Space.TABLE: 4,
+                Space.MASK: 4 * config.L}[space]
         size = d["groups"] * config.V
         source = d["res_base"] * config.V
         _require(size > 0 and source + size <= len(self.memory[Space.ACT]), "LOAD source", source,
@@ -136,10 +138,12 @@ class Machine:
         size = patches.shape[1]
         assert d["chunked"] or size <= config.patch_lines * config.V, "patch exceeds its buffer"
         rows = -(-size // config.L)
-        assert d["group_rows"] == rows, "group_rows must cover the patch"
         wide = np.zeros((len(patches), rows * config.L), np.int64)
         wide[:, :size] = self._operands(d, patches)
-        weights = self._weights(d["w_base"], d["groups"] * rows)
+        weights = self._packed(d, rows) if d["packed"] else \
+            self._weights(d["w_base"], d["groups"] * rows)
+        step = -(-rows // config.window_rows) if d["packed"] else rows
+        assert d["group_rows"] == step, "group_rows must cover the patch"
         # bytes after a patch's last one may be anything: their weights must be zero
         tail = weights.reshape(d["groups"], rows * config.L, config.C)
         assert not tail[:, size:].any(), "weights behind the patch must be zero"
@@ -238,6 +242,20 @@ class Machine:
         _require(row >= 0 and row + rows <= config.weight_rows, "weights", row, rows)
         data = self.memory[Space.WEIGHT][row * config.row_bytes:(row + rows) * config.row_bytes]
         return data.view(np.int8).reshape(rows, config.L, config.C).astype(np.int64)
+
+    def _packed(self, d, rows):
+        """Rows of all groups as [groups * rows, L, C], the stored ones in their places."""
+        config, window = self.config, self.config.window_rows
+        words = self.memory[Space.MASK].view("<u4").reshape(-1, config.L)
+        found = np.zeros((d["groups"], rows, config.L, config.C), np.int64)
+        for g, row, lane in np.ndindex(found.shape[:3]):
+            number = d["w_base"] + g * d["group_rows"] + row // window
+            _require(number < len(words), "row masks", number, 1)
+            mask, base = divmod(int(words[number, lane]), 1 << 16)[::-1]
+            if mask >> row % window & 1:
+                at = base + (mask & (1 << row % window) - 1).bit_count()
+                found[g, row, lane] = self._weights(at, 1)[0, lane]
+        return found.reshape(-1, config.L, config.C)
 
     # --- the drain -----------------------------------------------------------------------------
     def _drain(self, d, psum, read):

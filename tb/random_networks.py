@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hw.config import CoreConfig
+from hw.config import WINDOW_ROWS, CoreConfig
 from sim.golden.tables import TABLES
 from tb.tflite_builder import Net
 
@@ -23,6 +23,8 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
         lines = [v for v in (4, 8, 16, 32, 64) if max(columns, lanes) <= v <= lanes * columns
                  and (memory != "ice40" or v <= 8)]
     v = rng.choice(lines)
+    skips = ["off"] if memory == "ice40" else [
+        "off", "act", "both"][:2 + (v <= WINDOW_ROWS * lanes)]
     multiplier = rng.choice(["lut", "mult18x18d", "sb_mac16"])
     return CoreConfig(
         P=p, L=lanes, C=columns, V=v, Q=p * rng.choice(_rates(columns)),
@@ -34,7 +36,7 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
         acc_width=rng.choice([32, rng.randint(24, 32)]), multiplier=multiplier, memory=memory,
         mac_dsps=2 * rng.randint(0, p * lanes * columns // 2) if multiplier == "mult18x18d" else 0,
         pages=rng.choice([0, 1, 1]), column_bits=rng.choice([12, 16]),
-        skip="off" if memory == "ice40" else rng.choice(["off", "act"]))
+        skip=rng.choice(skips))
 
 
 def _rates(columns: int) -> list[Fraction]:
@@ -77,9 +79,18 @@ class RandomNet:
                         self.gate])()
         if rng.random() < 0.3:
             self.dense()
+        self._prune(rng.choice([0, 0.3, 0.6, 0.95]))
 
     def __str__(self) -> str:
         return ", ".join(self.steps)
+
+    def _prune(self, share: float):
+        """Leave out part of the taps, of all output channels of a convolution, or of half."""
+        for op in self.net.operators:
+            data = self.net.tensors[op.inputs[1]].data if len(op.inputs) > 1 else None
+            if op.kind in ("CONV_2D", "FULLY_CONNECTED") and data is not None:
+                taps = self.net.rng.random(data.shape[1:]) < share
+                data[:len(data) // self.rng.choice([1, 2])][:, taps] = 0
 
     @property
     def activation(self) -> str:

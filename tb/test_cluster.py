@@ -23,7 +23,7 @@ CONFIGS = {
     "two": CoreConfig(P=2, F=1, L=2, C=4, V=8, Q=2, **COMMON),
     "ice40": CoreConfig(P=1, F=1, L=2, C=4, V=8, Q="1/2", multiplier="sb_mac16", memory="ice40",
                         align=2, **COMMON | {"act_lines": 16384}),
-    "skip": CoreConfig(P=2, F=2, L=4, C=4, V=8, Q=4, skip="act", **COMMON),
+    "skip": CoreConfig(P=2, F=2, L=4, C=4, V=8, Q=4, skip="both", **COMMON),
     "ecp5": CoreConfig(P=1, F=2, L=4, C=4, V=4, Q=1, multiplier="mult18x18d", memory="dp16kd",
                        mac_dsps=8, **COMMON | {"weight_rows": 512}),
 }

@@ -19,7 +19,7 @@ SHAPES = {
                       patch_lines=16, patch_buffers=2, param_groups=3),
     "two": CoreConfig(P=2, L=2, C=4, V=8, Q=4, F=2, act_lines=320, weight_rows=48,
                       patch_lines=16, patch_buffers=4, param_groups=3),
-    "skip": CoreConfig(P=2, L=2, C=4, V=8, Q=4, F=2, act_lines=320, weight_rows=48, skip="act",
+    "skip": CoreConfig(P=2, L=2, C=4, V=8, Q=4, F=2, act_lines=320, weight_rows=48, skip="both",
                        patch_lines=16, patch_buffers=4, param_groups=3),
 }
 MAX, CHANNEL, CONV, ADD = 3, 4, 5, 6  # places in the good program
@@ -124,7 +124,8 @@ def test_core_refuses_fields_wider_than_its_own(host, number):
     (MAX, {"add_param": 3}), (CHANNEL, {"param_base": 3}), (ADD, {"add_param": 3}),
     (CONV, {"group_rows": 49}), (CONV, {"group_rows": 127}),
     (0, {"out_base": 48}), (1, {"out_base": 3}), (2, {"out_base": 1}), (0, {"zero_point": 0}),
-    (0, {"zero_point": 1}), (0, {"zero_point": 5}), (0, {"zero_point": -128})])
+    (0, {"zero_point": 1}), (0, {"zero_point": 5}), (0, {"zero_point": -128}),
+    (0, {"zero_point": Space.MASK, "out_base": 16})])
 def test_core_refuses_bases_beyond_its_small_memories(host, number, change):
     check_refused(host, Error.DESCRIPTOR, number, change)
 
@@ -194,6 +195,28 @@ def test_core_stops_where_weight_rows_leave_the_banks(host, change):
     (2, {"groups": 129})])
 def test_core_stops_where_loads_leave_their_destination(host, number, change):
     check_refused(host, Error.ADDRESS, number, change)
+
+
+def test_row_masks_are_kept_in_their_memory_and_lead_to_the_banks(host):
+    """A word beyond the masks, a LOAD of one, a row beyond the banks: each is an ADDRESS."""
+    config, place = host.programs.config, host.programs.places["conv"]
+    lines, packed = range(place, place + 9), {"packed": 1, "group_rows": 1, "w_base": 0}
+    if not config.row_masks:
+        check_refused(host, Error.DESCRIPTOR, CONV, packed)
+        check_refused(host, Error.DESCRIPTOR, 0, {"zero_point": Space.MASK, "out_base": 0})
+        return
+    for base in (0, config.weight_rows - 15, config.weight_rows, 1 << 15, (1 << 16) - 1):
+        host.device.write(Space.MASK, 0, [0xFFFF] * 3 + [0xFFFF | base << 16])
+        if base:
+            check_refused(host, Error.ADDRESS, CONV, packed, lines)
+        else:
+            image = host.programs.image([*host.programs.good[:CONV],
+                                         host.programs.good[CONV] | packed])
+            assert error_of(host, image)[0] == Error.NONE
+    host.device.write(Space.MASK, 0, [0] * (config.row_mask_words * config.L))
+    check_refused(host, Error.ADDRESS, CONV, packed | {"w_base": config.row_mask_words - 1}, lines)
+    check_refused(host, Error.ADDRESS, 0, {"zero_point": Space.MASK,
+                                           "out_base": config.row_mask_words - 1})
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -18,7 +18,7 @@ CONFIGS = {
     "word_lines": CoreConfig(P=1, L=1, C=4, V=4, Q="1/4", F=1, act_lines=208, weight_rows=48,
                              patch_lines=16, param_groups=5),
     "two_clusters": CoreConfig(P=2, L=4, C=4, V=8, Q=2, F=2, act_lines=272, weight_rows=32,
-                               patch_lines=16, param_groups=3),
+                               patch_lines=16, param_groups=3, skip="both"),
     "wide_lines": CoreConfig(P=1, L=8, C=8, V=64, Q=1, F=2, act_lines=80, weight_rows=16,
                              patch_lines=16, param_groups=2),
     "ice40": CoreConfig(P=1, L=2, C=8, V=8, Q="1/4", F=1, act_lines=16384, weight_rows=256,

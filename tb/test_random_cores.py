@@ -83,9 +83,10 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig,
         try:
             paging = Paging(share=rng.randint(1, 4), kept=Fraction(rng.randint(0, 3), 4),
                             tables=rng.random() < 0.5)
-            lowered = skipping(lower(graph, config), config, "auto")
+            skip = rng.choice(["auto", "on", "weights"]) if config.row_masks else "auto"
+            lowered = skipping(lower(graph, config), config, skip)
             program = (paged_program(graph, target, paging, lowered) if paged else
-                       compile_model(graph, target))
+                       compile_model(graph, target, skip=skip))
         except ModelError:
             continue  # too large for these memories, or drawn weights near zero
         if sum(layer.rows for layer in program.layers) <= MOST_ROWS:

@@ -74,7 +74,7 @@ def _line(op, part, whole, config, source, output, begin, line, point):
     fields = geometry(op, part, config, (1, 1), whole.height, whole.width) | {
         "segment_bytes": kernel.shape[1], "segment_pitch": 0, "in_h": part.height,
         "group_rows": rows, "out_pitch": pitch, "out_row": whole.width * pitch, "fill": point,
-        "offset": 0 if config.narrow else offset, "zero_point": point, "low": -128, "high": 127}
+        "offset": offset, "zero_point": point, "low": -128, "high": 127}
     bias = (offset - point) * kernel.sum(axis=1, dtype=np.int64)
     multiplier, shift = ONE
     step = Step(op=Opcode.CONV, fields=fields, groups=config.groups_per_line,
