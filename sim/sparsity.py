@@ -35,6 +35,8 @@ class LayerSparsity:
         no convolution and not fully connected.
     weight_rows : float
         Part of the rows of C weights that are all zero (`core.C` columns, one lane).
+    work : float
+        Part of the pairs of a patch byte and a row of C weights of which neither is zero.
     dense, skipping : float
         Predicted cycles.
     """
@@ -43,13 +45,14 @@ class LayerSparsity:
     macs: int
     activations: float | None
     weight_rows: float
+    work: float
     dense: float
     skipping: float
 
     @property
     def ideal(self) -> float:
-        """Speed-up if zero activations cost nothing and nothing else were in the way."""
-        return 1 / max(1e-3, 1 - (self.activations or 0.0))
+        """Speed-up if zeros cost nothing and nothing else were in the way."""
+        return 1 / max(1e-3, self.work)
 
     @property
     def expected(self) -> float:
@@ -69,32 +72,44 @@ def sparsity(graph: Graph, target: Target, inputs: np.ndarray) -> list[LayerSpar
         int8 [N, ...].
     """
     program = compile_model(graph, target)
-    zeros: dict[int, list[float]] = {}
+    found: dict[int, list[np.ndarray]] = {}
     cycles = []
     for x in inputs:
         golden = run(graph, x[None])
         cycles.append([c.total for c in predict(
             program, costs=visit_costs(program, golden, 0, x))])
         for number, _, d, memory in convolutions(program, golden, 0, x):
-            zeros.setdefault(number, []).append(1 - float(nonzero(d, memory).mean()))
+            found.setdefault(number, []).append(nonzero(d | {"skip": 1}, memory).mean(axis=0))
     rows = _weight_rows(graph, target.config)
     return [LayerSparsity(
-        name=layer.name, macs=layer.macs, weight_rows=rows.get(layer.name, 0.0), dense=full.total,
-        activations=float(np.mean(zeros[number])) if number in zeros else None,
+        name=layer.name, macs=layer.macs, dense=full.total,
+        weight_rows=1 - float(rows[layer.name].mean()) if layer.name in rows else 0.0,
+        activations=1 - float(np.mean([one.mean() for one in found[number]]))
+        if number in found else None, work=_work(found.get(number, []), rows.get(layer.name)),
         skipping=float(np.mean([one[number] for one in cycles])))
         for number, (layer, full) in enumerate(
             zip(program.layers, predict(program, dense=True), strict=True))]
 
 
 def _weight_rows(graph, config):
-    """Part of every layer's rows of C weights that are all zero."""
+    """Of every layer: which rows of C weights are not all zero, one after the other, by group."""
     found = {}
     for layer in lower(fold_channels(graph).graph, config).layers:
-        rows = [step.weights.reshape(-1, config.C).any(axis=1) for step in layer.steps
-                if step.weights.size]
+        rows = [step.weights.reshape(len(step.weights), -1, config.C).any(axis=2)
+                for step in layer.steps if step.weights.size]
         if rows:
-            found[layer.name] = 1 - float(np.concatenate(rows).mean())
+            widest = max(part.shape[1] for part in rows)
+            found[layer.name] = np.concatenate([part for part in rows if part.shape[1] == widest])
     return found
+
+
+def _work(seen, rows):
+    """Mean over patch bytes: how often one is not zero times how many groups give it weights."""
+    if not seen or rows is None:
+        return 1.0
+    kept = rows.mean(axis=0)
+    return float(np.mean([one @ kept[:len(one)] / len(one) for one in seen
+                          if len(one) <= len(kept)]))
 
 
 def break_even(config: CoreConfig) -> float:
