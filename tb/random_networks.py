@@ -79,18 +79,10 @@ class RandomNet:
                         self.gate])()
         if rng.random() < 0.3:
             self.dense()
-        self._prune(rng.choice([0, 0.3, 0.6, 0.95]))
+        self.net.prune_rows(rng.choice([0, 0.3, 0.6, 0.95]), 4 * rng.choice([1, 2, 16]))
 
     def __str__(self) -> str:
         return ", ".join(self.steps)
-
-    def _prune(self, share: float):
-        """Leave out part of the taps, of all output channels of a convolution, or of half."""
-        for op in self.net.operators:
-            data = self.net.tensors[op.inputs[1]].data if len(op.inputs) > 1 else None
-            if op.kind in ("CONV_2D", "FULLY_CONNECTED") and data is not None:
-                taps = self.net.rng.random(data.shape[1:]) < share
-                data[:len(data) // self.rng.choice([1, 2])][:, taps] = 0
 
     @property
     def activation(self) -> str:

@@ -43,7 +43,7 @@ CORES = {
                        patch_lines=16, patch_buffers=4, param_groups=16),
     # two clusters whose lanes pass over zeros
     "skip": CoreConfig(P=2, L=4, C=4, V=8, Q=Fraction(4), F=2, act_lines=4096, weight_rows=1024,
-                       patch_lines=64, patch_buffers=8, param_groups=64, skip="act"),
+                       patch_lines=64, patch_buffers=8, param_groups=64, skip="both"),
     # two clusters on one port
     "crowd": CoreConfig(P=2, L=2, C=4, V=8, Q=Fraction(2), F=1, act_lines=4096, weight_rows=1024,
                         patch_lines=32, patch_buffers=2, param_groups=64),
@@ -129,9 +129,15 @@ def check_network(path: Path, target: Target, fit: bool = False) -> None:
     assert sum(cycles.total for cycles in predict(program)) == inference.cycles
 
 
-def test_random_layers_that_skip_take_the_predicted_cycles(tmp_path):
+@pytest.fixture(scope="module")
+def skipping_core(tmp_path_factory):
+    """Return the simulator of the core that passes over zeros."""
+    return small_core.build(CORES["skip"], tmp_path_factory.mktemp("skip"))
+
+
+def test_random_layers_that_skip_take_the_predicted_cycles(skipping_core):
     """Given what they see: random inputs, of which a random part is zero."""
-    binary, rng = small_core.build(CORES["skip"], tmp_path), np.random.default_rng(5)
+    binary, rng = skipping_core, np.random.default_rng(5)
     seen = 0
     for graph, program in skipping_programs():
         x = rng.integers(-128, 128, program.input.shape, np.int8)
@@ -155,10 +161,31 @@ def skipping_programs() -> list:
         net.conv(rng.randint(4, 24), (3, 3), activation="RELU")
         net.conv(rng.randint(4, 24), (rng.randint(1, 3), 1), stride=(1, 1), activation="RELU")
         net.conv(rng.randint(4, 24), (2, 2), stride=(2, 1), padding="SAME")
+        net.prune_rows(rng.random(), config.C)
         graph = parse(net.bytes())
         target = replace(PRESETS["ecp5-85k"], config=config)
-        found.append((graph, compile_model(graph, target, skip="on")))
+        skip = ("on", "act", "weights")[number % 3]
+        found.append((graph, compile_model(graph, target, skip=skip)))
     return found
+
+
+def test_zeros_of_both_kinds_make_a_layer_faster(skipping_core):
+    """K = 144, half of the activations and half of the weight rows zero; same bytes either way."""
+    net = Net((1, 10, 10, 16), seed=1).conv(16, (3, 3), padding="VALID")
+    graph = parse(net.prune_rows(0.5, CORES["skip"].C).bytes())
+    rng = np.random.default_rng(2)
+    x = rng.integers(-128, 128, graph.tensors[graph.input].shape, np.int8)
+    x[rng.random(x.shape) < 0.5] = graph.tensors[graph.input].zero_point
+    cycles = {}
+    for skip in ("off", "act", "weights", "on"):
+        program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=CORES["skip"]),
+                                skip=skip)
+        with Session(program, skipping_core) as session:
+            inference = session.infer(x)
+        assert np.array_equal(inference.output, sim.golden.run(graph, x)[program.output.tensor])
+        cycles[skip] = inference.cycles
+    assert cycles["off"] >= 2.6 * cycles["on"], cycles
+    assert min(cycles["act"], cycles["weights"]) >= 1.4 * cycles["on"], cycles
 
 
 def is_built(target: Target) -> bool:

@@ -5,12 +5,17 @@ import json
 import random
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 
 import systolith
 from gen.activity import visit_cycles
+from gen.lower import lower
+from gen.lower.steps import Step, no_params
+from gen.masks import kept_rows, mask_words, pack, stored_rows
+from gen.pages import rows_needed
 from gen.skip import skipping
 from gen.targets import PRESETS, resolve
 from hw.config import ConfigError, CoreConfig
@@ -19,13 +24,14 @@ from hw.masks import RowMasks
 from hw.nonzero import Nonzero
 from hw.scanner import Scanner
 from hw.skip import SkipIssue
-from models.tflite_reader import load
+from models.tflite_reader import load, parse
 from sim.sparsity import break_even, sparsity
 from tb.bench import run_cocotb
 from tb.patch_model import buffers, patches, random_layer
 from tb.test_cells import Bundle
 from tb.test_cycles import FASHION
 from tb.test_lanes import SPACING_BITS
+from tb.tflite_builder import Net
 
 SKIPPING = resolve("ecp5-25k", ["skip=act"])
 COMMON = {"act_lines": 160, "Q": 2, "param_groups": 16, "weight_rows": 2048, "skip": "act"}
@@ -53,8 +59,13 @@ def test_lanes_pass_over_zeros_only(tmp_path):
 
 
 def test_skipping_needs_a_core_that_can():
-    with pytest.raises(ConfigError, match=r"--skip on must meet a core with skip=act"):
-        skipping(None, CoreConfig(), "on")
+    with pytest.raises(ConfigError, match="act must meet a core with skip=act, not skip=off"):
+        skipping(None, CoreConfig(), "act")
+    for choice in ("on", "weights"):
+        with pytest.raises(ConfigError, match="must meet a core with skip=both, not skip=act"):
+            skipping(None, CONFIGS["two"], choice)
+    with pytest.raises(ConfigError, match="V must be at most 16 [*] L = 16 with skip=both"):
+        replace(CONFIGS["lines"], skip="both")
     with pytest.raises(ConfigError, match="skip must be off with memory=ice40"):
         CoreConfig(skip="act", memory="ice40", V=8, C=8, F=1, act_lines=16384)
 
@@ -65,22 +76,82 @@ def test_visits_take_the_busiest_lanes_rows(name):
     config, rng = CONFIGS[name], random.Random(name)
     for _ in range(40):
         d = random_layer(rng, config, "conv") | {"split": 1, "op": int(Opcode.CONV)}
-        d["offset"] = d["fill"]
+        d |= {"offset": d["fill"], "skip": int(not config.row_masks or rng.random() < 0.7)}
+        rows = -(-d["kernel_h"] * d["segments"] * d["segment_bytes"] // config.L)
+        stored, count = None, 1
+        if config.row_masks and rng.random() < 0.8:
+            count = d["groups"]
+            stored = np.random.default_rng(rows).random((count, rows, config.L)) < rng.random()
         zero = d["fill"] & 255
         memory = bytes(zero if rng.random() < 0.6 else rng.randrange(256)
                        for _ in range(config.act_lines * config.V))
         wanted = []
         for patch in patches(d | {"chunked": 0, "groups": 1}, config, 0, memory):
-            for filled in buffers(d, config, [patch]):
-                lanes = []
+            for (number, filled), g in product(enumerate(buffers(d, config, [patch])),
+                                               range(count)):
+                lanes, first = [], number * config.patch_lines * config.rows_per_line
                 for lane in range(config.L):
-                    rows = [filled.data[at] != zero
+                    rows = [(not d["skip"] or filled.data[at] != zero)
+                            and (stored is None or stored[g, first + at // config.L, lane])
                             for at in range(lane, min(len(filled.data), len(patch)), config.L)]
                     tail = (filled.rows - 1) // config.window_rows * config.window_rows
                     lanes.append(sum(rows) + (not any(rows[tail:])))
                 wanted.append(max(lanes))
-        found = visit_cycles(config, d, np.frombuffer(memory, np.int8))
+        found = visit_cycles(config, d, np.frombuffer(memory, np.int8), stored)
         assert found.reshape(-1).tolist() == wanted, d
+
+
+@pytest.mark.parametrize("name", ["both", "alone"])
+def test_packed_weights_are_the_dense_ones_without_zero_rows(name):
+    """Masks and rows, wherever they lie in the banks, give back every weight."""
+    config, rng = CONFIGS[name], np.random.default_rng(3)
+    for trial in range(30):
+        groups, rows, start = rng.integers(1, 5), rng.integers(1, 80), int(rng.integers(0, 99))
+        weights = rng.integers(-128, 128, (groups, rows, config.L, config.C), np.int8)
+        weights[rng.random(weights.shape[:3]) < rng.choice([0, 0.3, 0.9, 1])] = 0
+        step = Step(op=Opcode.CONV, groups=groups, params=no_params(config), output=0, fields={
+            "kernel_h": 1, "segments": 1, "segment_bytes": int(rows) * config.L},
+            weights=weights.reshape(groups, -1).view(np.uint8))
+        packed, stored = pack(step, config)
+        assert np.array_equal(stored, weights.any(axis=3))
+        bank = np.zeros((start + 400, config.L, config.C), np.uint8)
+        kept = packed.weights.reshape(-1, config.L, config.C)
+        assert len(kept) == stored.sum(axis=(0, 1)).max()
+        bank[start:start + len(kept)] = kept
+        words = mask_words(packed.masks, start, config)
+        d = packed.fields | {"w_base": 0, "groups": groups}
+        seen = stored_rows(config, d, words)
+        assert np.array_equal(seen[:, :rows], stored) and not seen[:, rows:].any()
+        assert kept_rows(packed.masks, config) == stored.sum()
+        found, words = np.zeros_like(weights), np.frombuffer(words, "<u4")
+        for g, row, lane in np.argwhere(stored):
+            number = (g * packed.group_rows + row // config.window_rows) * config.L + lane
+            base, mask = divmod(int(words[number]), 1 << config.window_rows)
+            below = mask & (1 << row % config.window_rows) - 1
+            found[g, row, lane] = bank[base + below.bit_count(), lane].view(np.int8)
+        assert np.array_equal(found, weights), trial
+
+
+def test_layers_that_gain_most_are_packed_until_the_masks_are_full():
+    """Three layers, room for the masks of two; where all weights do not fit, none is packed."""
+    config = replace(CONFIGS["both"], weight_rows=256)        # 64 words of masks
+    net = Net((1, 4, 4, 16), seed=2)
+    for channels in (16, 8, 16):
+        net.conv(channels, (3, 3), padding="SAME")
+    graph = parse(net.prune_rows(0.5, config.C).bytes())
+    lowered = lower(graph, config)
+    dense, found = lowered.layers, skipping(lowered, config, "auto").layers
+    words = [step.masks.size // config.L for layer in found for step in layer.steps
+             if step.masks is not None]
+    assert 0 < sum(words) <= config.row_mask_words
+    assert rows_needed(found, config) <= config.weight_rows < rows_needed(dense, config)
+    small = replace(config, weight_rows=64)
+    assert all(step.masks is None for layer in skipping(lowered, small, "on").layers
+               for step in layer.steps)
+    for fewer in (0, 16):
+        tight = replace(config, weight_rows=config.weight_rows - fewer)
+        found = skipping(lowered, tight, "weights").layers
+        assert sum(step.masks is not None for layer in found for step in layer.steps) <= 3
 
 
 def test_sparsity_tells_zeros_and_their_worth(capsys):
@@ -113,7 +184,7 @@ def test_report_says_what_skipping_is_worth(capsys, tmp_path):
     assert "passed over in" not in capsys.readouterr().out
     assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--skip", "on",
                            "-o", str(tmp_path / "none")]) == 2
-    assert "must meet a core with skip=act" in capsys.readouterr().err
+    assert "must meet a core with skip=both, not skip=off" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

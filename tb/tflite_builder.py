@@ -104,6 +104,15 @@ class Net:
         return self._mac("FULLY_CONNECTED", "FullyConnectedOptions", weights, bias, channels,
                          (), scale, zero_point, activation, depth)
 
+    def prune_rows(self, share: float, columns: int) -> "Net":
+        """Zero a share of the taps of every convolution so far: of ``columns`` outputs together."""
+        for op in self.operators:
+            if op.kind in ("CONV_2D", "FULLY_CONNECTED"):
+                data = self.tensors[op.inputs[1]].data
+                for first in range(0, len(data), columns):
+                    data[first:first + columns, self.rng.random(data.shape[1:]) < share] = 0
+        return self
+
     def add(self, other: int, *, activation="NONE", scale=None, zero_point=None):
         """ADD of here and another tensor."""
         total = float(self.tensors[self.here].scale[0] + self.tensors[other].scale[0])
