@@ -60,7 +60,7 @@ def compile_model(graph: Graph, target: Target, fit: bool = False, fold: bool = 
     folded = fold_channels(graph) if fold else Folded(graph=graph)
     graph = folded.graph
     if fit:
-        target = fit_memories(target, graph)
+        target = fit_memories(target, graph, skip)
     program = best_program(graph, target, store, skip)
     return replace(program, folded=folded.tensors, folded_macs=folded.macs)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from gen.draft import Draft, draft, require_fit
 from gen.lower import lower
 from gen.pages import Paging, groups_needed, rows_needed
+from gen.skip import skipping
 from gen.support import require_supported
 from gen.targets import FitError, Target
 from hw.cells.ram import blocks
@@ -43,10 +44,10 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
     }
 
 
-def fit_memories(target: Target, graph: Graph) -> Target:
+def fit_memories(target: Target, graph: Graph, skip: str = "auto") -> Target:
     """The target with memory depths that suit a network; nothing else changes.
 
-    First with every weight resident, then with smaller and smaller weight banks through which
+    ``skip``: see `gen.skip.skipping`. First with every weight resident, then with smaller and smaller weight banks through which
     weights are paged from the activation memory, then with the largest banks through which they
     can be paged from the backing store.
 
@@ -64,7 +65,7 @@ def fit_memories(target: Target, graph: Graph) -> Target:
     for paging in PAGINGS if config.pages else PAGINGS[:1]:
         for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
             for count in sorted({groups, config.param_groups}, reverse=True):
-                found = _try(target, graph, rows, count, paging)
+                found = _try(target, graph, rows, count, paging, skip)
                 if isinstance(found, Target):
                     return found
                 tried.append(found)
@@ -72,7 +73,7 @@ def fit_memories(target: Target, graph: Graph) -> Target:
                    f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 
-def _try(target, graph, rows, groups, paging):
+def _try(target, graph, rows, groups, paging, skip):
     """A target with these depths, or how many blocks it lacks and why it does not fit."""
     config = replace(target.config, weight_rows=rows, param_groups=groups)
     if config.memory != "ice40":
@@ -83,7 +84,8 @@ def _try(target, graph, rows, groups, paging):
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
-        found: Draft = draft(graph, config, paging)
+        lowered = skipping(lower(graph, config), config, skip)
+        found: Draft = draft(graph, config, paging, lowered)
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))
     except FitError as error:

@@ -331,11 +331,11 @@ class CoreConfig:
 
     @property
     def row_mask_words(self) -> int:
-        """Words of the memory of row masks, a window of all lanes each, in whole RAM blocks.
+        """Words of the memory of row masks, in whole RAM blocks: a window of all lanes each.
 
-        They describe four times the weight rows that the banks hold.
+        They describe at least as many weight rows as the banks hold.
         """
-        return align_up(self.weight_rows // 4, self._block)
+        return align_up(-(-self.weight_rows // WINDOW_ROWS), self._block)
 
     @property
     def window_rows(self) -> int:
