@@ -45,37 +45,51 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
 
 
 def fit_memories(target: Target, graph: Graph, skip: str = "auto") -> Target:
-    """The target with memory depths that suit a network; nothing else changes.
+    """The target with memory depths that suit a network, row masks left out if they take too much.
 
-    ``skip``: see `gen.skip.skipping`. First with every weight resident, then with smaller and smaller weight banks through which
-    weights are paged from the activation memory, then with the largest banks through which they
-    can be paged from the backing store.
+    First with every weight resident, if need be without row masks; then with smaller and smaller
+    weight banks through which weights are paged from the activation memory, then with the largest
+    banks through which they can be paged from the backing store. ``skip``: see `gen.skip.skipping`.
 
     Raises
     ------
     FitError
         The device has too few RAM blocks; the text counts them.
     """
-    config = target.config
-    require_supported(graph, config)
-    layers = lower(graph, config).layers
-    most = align_up(max(rows_needed(layers, config), 1), config.weight_granule)
-    groups = _param_groups(config, groups_needed(layers, config))
+    require_supported(graph, target.config)
+    resident = [(config, _resident_rows(graph, config, skip), None)
+                for config in _kinds(target.config, skip)]
+    config, most, _ = resident[-1]         # pages are dense: they need no masks
+    paged = [(config, rows, paging) for paging in (PAGINGS if config.pages else PAGINGS[:1])
+             for rows in range(most, 0, -config.weight_granule)]
+    groups = _param_groups(config, groups_needed(lower(graph, config).layers, config))
     tried = []
-    for paging in PAGINGS if config.pages else PAGINGS[:1]:
-        for rows in range(min(most, MOST_ROWS), 0, -config.weight_granule):
-            for count in sorted({groups, config.param_groups}, reverse=True):
-                found = _try(target, graph, rows, count, paging, skip)
-                if isinstance(found, Target):
-                    return found
-                tried.append(found)
+    for config, rows, paging in resident + paged:
+        for count in sorted({groups, config.param_groups}, reverse=True):
+            found = _try(target, graph, replace(config, weight_rows=rows, param_groups=count),
+                         paging, skip)
+            if isinstance(found, Target):
+                return found
+            tried.append(found)
     raise FitError(f"{graph.name} does not fit {target.name} with any memory depths: with its "
                    f"weights resident {tried[0]}; use a larger device or a smaller network")
 
 
-def _try(target, graph, rows, groups, paging, skip):
-    """A target with these depths, or how many blocks it lacks and why it does not fit."""
-    config = replace(target.config, weight_rows=rows, param_groups=groups)
+def _kinds(config, skip):
+    """The configuration, and the same without row masks if nobody asked for them."""
+    asked = skip in ("on", "weights")
+    return [config, replace(config, skip="act")] if config.row_masks and not asked else [config]
+
+
+def _resident_rows(graph, config, skip):
+    """Weight rows that hold all weights, if banks can be that large."""
+    ample = replace(config, weight_rows=MOST_ROWS)
+    layers = skipping(lower(graph, ample), ample, skip).layers
+    return min(align_up(max(rows_needed(layers, config), 1), config.weight_granule), MOST_ROWS)
+
+
+def _try(target, graph, config, paging, skip):
+    """A target of this configuration, or how many blocks it lacks and why it does not fit."""
     if config.memory != "ice40":
         config = replace(config, act_lines=config.act_granule)
     lack = _lack(target, config, "at least ")
