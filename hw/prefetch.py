@@ -1,7 +1,8 @@
 """Walks the passes ahead of the lanes: which windows of which buffer, with which weights."""
 
-from amaranth import Array, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for, log2
@@ -73,14 +74,14 @@ class Prefetch(wiring.Component):
         m.submodules.passes = passes = PassWalk(config, self.index)
         count = config.patch_buffers
         used, fresh = Signal(count), Signal(count)
-        chosen = Signal(self._held_shape())
         active, pause, buffer = Signal(), Signal(2), Signal(config.buffer_bits)
+        chosen = self._buffer(m, buffer)
         left, refetch, releases = Signal(row_bits(config)), Signal(), Signal()
         begin, over, ends = Signal(), Signal(), Signal()
         base, upcoming = self._weights(m, passes, over & self.visit.ends)
         m.d.comb += [
             passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
-            chosen.eq(self._buffers(m)[buffer]), releases.eq(refetch | passes.last_group),
+            releases.eq(refetch | passes.last_group),
             begin.eq(~active & ~pause.any() & fresh.bit_select(buffer, 1)),
             self.valid.eq(active & ~self.full), self.end.eq(left <= config.window_rows),
             over.eq(self.valid & self.end), self.buffer.eq(buffer), self.rows.eq(left),
@@ -143,21 +144,23 @@ class Prefetch(wiring.Component):
         rows = row_bits(self.config)
         return data.StructLayout({"rows": rows, "last": 1, "own": rows, "ahead": rows})
 
-    def _buffers(self, m):
-        """What is known of every buffer since its commit."""
-        config, patch = self.config, self.patch
-        held = Array(Signal(self._held_shape(), name=f"held{b}")
-                     for b in range(config.patch_buffers))
-        filled = held[patch.addr[config.patch_addr_bits:]]
-        with m.If(patch.commit):
-            strip, rows = self.d.slides, patch.rows
-            own = Mux(strip, self.d.kernel_h, Mux(self.d.hold, 0, rows))
-            if config.row_masks:
-                windows = (rows + config.window_rows - 1) >> log2(config.window_rows)
-                own = Mux(self.d.packed, windows, own)
-            m.d.sync += [filled.rows.eq(rows), filled.last.eq(patch.last), filled.own.eq(own),
-                         filled.ahead.eq(Mux(strip, rows - self.d.kernel_h, 0))]
-        return held
+    def _buffer(self, m, buffer):
+        """What is known of a buffer since its commit."""
+        config, patch, strip = self.config, self.patch, self.d.slides
+        m.submodules.held = held = Memory(shape=self._held_shape(), depth=config.patch_buffers,
+                                          init=[])
+        write, read = held.write_port(), held.read_port(domain="comb")
+        own = Mux(strip, self.d.kernel_h, Mux(self.d.hold, 0, patch.rows))
+        if config.row_masks:
+            windows = (patch.rows + config.window_rows - 1) >> log2(config.window_rows)
+            own = Mux(self.d.packed, windows, own)
+        m.d.comb += [
+            write.en.eq(patch.commit), write.addr.eq(patch.addr[config.patch_addr_bits:]),
+            write.data.rows.eq(patch.rows), write.data.last.eq(patch.last),
+            write.data.own.eq(own),
+            write.data.ahead.eq(Mux(strip, patch.rows - self.d.kernel_h, 0)),
+            read.addr.eq(buffer)]
+        return read.data
 
     def _weights(self, m, passes, ends):
         """Weight row of the next visit, and of the next pass: the next group's, or the first's."""

@@ -1,6 +1,6 @@
 """Issues the rows that are not zero: every lane its own, together only at the end of a patch."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -121,11 +121,10 @@ class SkipIssue(wiring.Component):
         m.d.comb += [masks.w.eq(self.masks), masks.addr.eq(prefetch.place)]
         place, found = delayed(m, prefetch.place, config.ram_latency), []
         for word, lane in zip(masks.o, lanes, strict=True):
-            stored = word.mask | ~d.packed.replicate(config.window_rows)
+            stored = Mux(d.packed, word.mask, Const(-1, config.window_rows))
             # Beyond all banks by however much: one bit says so.
             base = Cat(word.base[:len(place) - 1], word.base[len(place) - 1:].any())
-            m.d.sync += [lane.i.stored.eq(stored & ~d.hold.replicate(config.window_rows)),
-                         lane.i.base.eq(Mux(d.packed, base, place))]
+            m.d.sync += [lane.i.stored.eq(stored), lane.i.base.eq(Mux(d.packed, base, place))]
             found.append(stored)
         return found
 
@@ -142,7 +141,8 @@ class SkipIssue(wiring.Component):
         for index, lane in enumerate(lanes):
             count = Signal(range(config.window_rows), name=f"count{index}")
             weight = Signal(config.weight_addr_bits + 2, name=f"weight{index}")
-            m.d.sync += [count.eq(sum(lane.below)), weight.eq(delayed(m, lane.base, 1) + count)]
+            m.d.sync += [count.eq(Mux(self.d.hold, 0, sum(lane.below))),
+                         weight.eq(delayed(m, lane.base, 1) + count)]
             m.d.comb += self.o.weights[index].eq(weight)
             wrong.append(delayed(m, self.o.lanes[index], 1) & (weight >= config.weight_rows))
         return valid & Cat(wrong).any()
