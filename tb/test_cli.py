@@ -71,9 +71,10 @@ def test_usage_errors_are_one_line(capsys, argv):
 
 @pytest.mark.parametrize("skip", ["weights", "on"])
 def test_core_that_cannot_skip_as_asked_is_refused(capsys, tmp_path, skip):
-    for command in (["compile", MODEL, "-o", tmp_path / "out"], ["simulate", MODEL, "--input", IMAGES]):
-        error = refused(capsys, command[0], *command[1:], "--target", "ecp5-25k", "--set",
-                        "skip=act", "--skip", skip)
+    target = ["--target", "ecp5-25k", "--set", "skip=act", "--skip", skip]
+    for command in (["compile", MODEL, "-o", tmp_path / "out"],
+                    ["simulate", MODEL, "--input", IMAGES]):
+        error = refused(capsys, *command, *target)
         assert f"--skip {skip} must meet a core with skip=both, not skip=act" in error
 
 
