@@ -80,8 +80,8 @@ def common_options() -> Parser:
                         help=".tflite file to write")
     parser.add_argument("--data", type=Path, metavar="DIR",
                         help="folder of Fashion-MNIST's *-ubyte.gz files: fine-tune with torch")
-    for name, kind, default in (("epochs", positive, 6), ("batch", positive, 128),
-                                ("rate", rate, 2e-3), ("seed", positive, 1)):
+    for name, kind, default in (("epochs", positive, 12), ("batch", positive, 128),
+                                ("rate", rate, 4e-3), ("seed", positive, 1)):
         parser.add_argument(f"--{name}", type=kind, default=default,
                             help="of fine-tuning (default: %(default)s)")
     return parser
