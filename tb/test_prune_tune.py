@@ -57,3 +57,13 @@ def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ModelError, match=r"op01_DEPTHWISE_CONV_2D must be one of CONV_2D.* to be "
                        "fine-tuned; prune without --data"):
         tune.Network(parse(net), {})
+
+
+@pytest.mark.parametrize("shape, classes, message", [
+    ((1, 6, 6, 1), 10, r"model: input must be images of \(28, 28, 1\), not \(6, 6, 1\); prune "),
+    ((1, 28, 28, 1), 4, "model: outputs must be at least 10 classes, not 4; prune without --data"),
+])
+def test_network_for_other_data_is_refused(samples, shape, classes, message):
+    graph = parse(Net(shape).conv(2).conv(2).fully_connected(classes).bytes())
+    with pytest.raises(ModelError, match=message):
+        tune.fine_tune(graph, {}, *samples, epochs=1, batch=100, rate=1e-3, seed=1)

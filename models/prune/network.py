@@ -44,10 +44,10 @@ class Network(torch.nn.Module):
                       "AVERAGE_POOL_2D": self._average_pool, "RESHAPE": self._reshape}
         self.ops = graph.ops[:-1] if graph.ops[-1].kind == "SOFTMAX" else graph.ops
         for op in self.ops:
-            if op.kind not in self.steps or op.activation not in ACTIVATIONS or (
-                    "POOL" in op.kind and any(sum(op.padding, ()))):
+            if op.kind not in self.steps or not _trainable(graph, op):
                 raise ModelError(f"{graph.name}: {op.name} must be one of {', '.join(self.steps)}, "
-                                 f"pools without padding, to be fine-tuned; prune without --data")
+                                 f"without padded pools and constant operands of ADD, to be "
+                                 f"fine-tuned; prune without --data")
         self.weights, self.biases = torch.nn.ParameterDict(), torch.nn.ParameterDict()
         for layer in read_layers(graph):
             name = layer.op.name
@@ -119,6 +119,13 @@ class Network(torch.nn.Module):
     def _reshape(self, op, x):
         y = _channels_last(x).reshape(-1, *self.graph.tensors[op.outputs[0]].shape[1:])
         return y.permute(0, 3, 1, 2) if y.dim() == 4 else y
+
+
+def _trainable(graph, op):
+    data = op.inputs[:2] if op.kind == "ADD" else op.inputs[:1]
+    padded_pool = "POOL" in op.kind and any(sum(op.padding, ()))
+    return op.activation in ACTIVATIONS and not padded_pool and all(
+        graph.tensors[i].data is None for i in data)
 
 
 def _channels_last(x):

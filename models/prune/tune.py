@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
+from models.checks import require
 from models.fashion.data import augment
 from models.graph import Graph
 from models.prune.layers import Layer
@@ -12,6 +13,7 @@ from models.prune.network import Network
 
 SMOOTHING = 0.05   # of labels
 WARMUP = 0.05      # of all steps, until the rate is at its peak
+OTHER = "prune without --data"
 
 
 def fine_tune(graph: Graph, masks: Mapping[str, np.ndarray], images: np.ndarray,
@@ -42,8 +44,13 @@ def fine_tune(graph: Graph, masks: Mapping[str, np.ndarray], images: np.ndarray,
     Raises
     ------
     ModelError
-        An operator cannot be trained.
+        An operator cannot be trained, or the network is for other images or fewer classes.
     """
+    want, classes = graph.tensors[graph.input].shape[1:], int(labels.max()) + 1
+    require(want == images.shape[1:], f"{graph.name}: input", f"images of {images.shape[1:]}",
+            want, OTHER)
+    require(graph.tensors[graph.output].size >= classes, f"{graph.name}: outputs",
+            f"at least {classes} classes", graph.tensors[graph.output].size, OTHER)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = Network(graph, masks)
