@@ -19,7 +19,7 @@ def _draw(figure, points):
         right.plot(zeros, point.dense_cycles, "o", color=dot.get_color(), fillstyle="none")
         right.plot(zeros, point.cycles, "o", color=dot.get_color())
     left.set_ylabel(f"accuracy, % of {points[0].images:,} images")
-    right.set_ylabel(f"cycles of an inference on {points[0].target}; circles: --skip off")
+    right.set_ylabel(f"cycles of an inference on {points[0].target}\n(rings: --skip off)")
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.set_xlabel("MACs whose weight is zero, %")
