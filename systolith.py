@@ -4,7 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-FINE, FAILED, BAD_INPUT = 0, 1, 2
+from gen.exits import BAD_INPUT, FAILED, FINE, exit_code
+from models.arguments import Parser
+
 DEFAULT_TARGET = "ecp5-85k"
 OUTPUT_HELP = "folder to write; made if need be"
 EPILOG = """exit codes: 0 fine; 1 a check failed (mismatch, does not fit after placement, timing
@@ -14,14 +16,6 @@ example:
   systolith simulate models/fashion/fashion.tflite --target up5k \\
       --input models/fashion/images.npy
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
-    def error(self, message):
-        """Print one line and exit with code 2."""
-        self.exit(BAD_INPUT, f"error: {message}; see {self.prog} --help\n")
 
 
 def _console(stderr: bool = False):
@@ -331,23 +325,9 @@ def _parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line on stderr."""
     arguments = _parser().parse_args(argv)
-    from gen.stopping import stoppable
     from hw.config import ConfigError
     from models.graph import ModelError
-    try:
-        with stoppable():
-            return arguments.run(arguments)
-    except (ConfigError, ModelError) as error:
-        message, code = str(error), BAD_INPUT
-    except OSError as error:
-        from gen.paths import os_error_text
-        message, code = os_error_text(error), BAD_INPUT
-    except KeyboardInterrupt:
-        message, code = "interrupted", 130
-    except RuntimeError as error:  # a tool, the simulated core or place and route
-        message, code = str(error), FAILED
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return code
+    return exit_code(lambda: arguments.run(arguments), ConfigError, ModelError)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ def skipping(lowered: Lowered, config: CoreConfig, choice: str) -> Lowered:
     choice : str
         "auto": every convolution and fully connected layer passes over activations equal to their
         zero point if the core can, because none takes longer so: windows without zeros are issued
-        row by row; and over weight rows where `gen.packing.packing` finds that it pays; "on": both
-        in every layer, "act", "weights": one of them, but the core must be able to; "off": none.
+        row by row; and over weight rows where `gen.packing.packing` finds that it pays; "on": all
+        that the core can in every layer, which must be something; "act", "weights": one of them,
+        but the core must be able to; "off": none.
 
     Raises
     ------
     ConfigError
         The core cannot do what is asked for.
     """
-    needed = {"act": "act", "on": "both", "weights": "both"}.get(choice, "off")
+    needed = {"act": "act", "on": "act", "weights": "both"}.get(choice, "off")
     if SKIPS.index(config.skip) < SKIPS.index(needed):
         raise ConfigError(f"--skip {choice} must meet a core with skip={needed}, not "
                           f"skip={config.skip}; give --set skip={needed} or --skip auto")

@@ -60,11 +60,11 @@ PRESETS = {
                           dim_bits=12, column_bits=14, acc_width=24, multiplier="sb_mac16",
                           memory="ice40")),
     "ecp5-25k": Target(
-        name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6",
+        name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6", min_mhz=80,
         ram_blocks=56, dsps=28, luts=24288,
         config=CoreConfig(P=1, L=4, C=16, V=16, Q=Fraction(2), F=2, align=1, act_lines=3072,
                           weight_rows=512, patch_lines=64, patch_buffers=8, param_groups=64,
-                          multiplier="mult18x18d", mac_dsps=20, memory="dp16kd")),
+                          skip="act", multiplier="mult18x18d", mac_dsps=20, memory="dp16kd")),
     "ecp5-85k": Target(
         name="ecp5-85k", family="ecp5", device="85k", package="CABGA381", speed="6", min_mhz=85,
         ram_blocks=208, dsps=156, luts=83640, lut_limit=30000,

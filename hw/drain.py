@@ -164,7 +164,8 @@ class Drain(wiring.Component):
         for unit in range(units):
             m.submodules[f"requant{unit}"] = requant = Requantizer(config)
             m.submodules[f"table{unit}"] = table = Ram1R1W(config.memory, 32, config.table_depth)
-            a, b = operands.a.word_select(unit, 8), operands.b.word_select(unit, 8)
+            a, b = (delayed(m, operand.word_select(unit, 8), config.pipelined)
+                    for operand in (operands.a, operands.b))
             is_max, no_table = d.is_max, Signal(name=f"no_table{unit}")
             stage += no_table.eq(is_max & ~d.table_first)
             looked_up, other = Signal(8, name=f"looked_up{unit}"), Signal(8, name=f"other{unit}")
@@ -172,11 +173,11 @@ class Drain(wiring.Component):
                       other.eq(Mux(d.table_first & ~is_max, b, a))]
             difference = Signal(signed(9), name=f"difference{unit}")
             m.d.sync += difference.eq(other.as_signed() - d.z_other)
-            difference = delayed(m, difference, latency - config.pipelined - 1)
+            difference = delayed(m, difference, latency - 2 * config.pipelined - 1)
             m.d.comb += [
                 table.w_en.eq(self.t_en), table.w_addr.eq(self.t_addr),
                 table.w_data.eq(self.t_data),
-                table.r_addr.eq(delayed(m, looked_up, config.pipelined)),
+                table.r_addr.eq(looked_up),
                 requant.i_valid.eq(fire), requant.i.second.eq(is_second),
                 requant.i.acc.eq(Mux(is_second, Mux(no_table, 0, table.r_data) + (difference << 19),
                                      shadow.word_select(unit, config.acc_width).as_signed())),

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import PROGRAM_VERSION, CoreConfig, log2
+from hw.delay import delayed
 from hw.layout import MAGIC, PATIENCE_BITS, REGISTERS, Space
 from hw.ports import read_client, word_client
 from hw.stores import inside, store_port, write_word
@@ -61,6 +62,7 @@ class HostPort(wiring.Component):
                                & (bus.we | (space == Space.ACT)))
         write_word(m, config, self.store, space, offset, bus.dat_w, store)
         pending = Signal()                   # the memory is wanted
+        came = delayed(m, Cat(self.r.done, self.r.data.word_select(word, 32)), config.pipelined)
         with m.FSM():
             with m.State("Ready"):
                 with m.If(request & (space == Space.REGS)):
@@ -85,8 +87,8 @@ class HostPort(wiring.Component):
                 m.d.comb += self.r.valid.eq(pending)
                 with m.If(self.r.ready):
                     m.d.sync += pending.eq(0)
-                with m.If(self.r.done):
-                    m.d.sync += [bus.ack.eq(1), bus.dat_r.eq(self.r.data.word_select(word, 32))]
+                with m.If(came[0]):
+                    m.d.sync += [bus.ack.eq(1), bus.dat_r.eq(came[1:])]
                     m.next = "Ready"
         return m
 

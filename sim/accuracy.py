@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from models.arguments import positive
 from models.fashion.idx import IdxError, read_idx
 from models.graph import Graph, ModelError
 from models.tflite_reader import parse
@@ -80,14 +81,6 @@ def read_samples(graph: Graph, images: Path, labels: Path) -> tuple[np.ndarray, 
                             f"{list(wanted.shape)}; give the labels of the same split")
     table = quantize(tensor, np.arange(PIXEL_MAX + 1) / PIXEL_MAX)
     return table[pixels.reshape(-1, *tensor.shape[1:])], wanted
-
-
-def positive(text: str) -> int:
-    """Return the integer of a command line argument; argparse reports anything below 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
 
 
 def accuracy(classify: Classifier, images: np.ndarray, labels: np.ndarray,

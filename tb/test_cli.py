@@ -275,12 +275,11 @@ def test_conflicting_drivers_stop_a_build(monkeypatch, tmp_path):
 
 
 def test_a_placement_without_a_way_to_route_is_followed_by_others(monkeypatch, tmp_path):
-    """First with rips for the clock where one is asked, then without, then the next seeds."""
     from gen.pnr import flow
     tried = []
 
-    def place(target, seed, folder, ripup):
-        tried.append((seed, ripup))
+    def place(target, seed, folder):
+        tried.append(seed)
         (folder / "design.json").write_text(json.dumps({"modules": {flow.SHELL: {"cells": {}}}}))
         for name in ("area.md", "yosys.log", "nextpnr.log", "report.json"):
             (folder / name).write_text("")
@@ -290,12 +289,10 @@ def test_a_placement_without_a_way_to_route_is_followed_by_others(monkeypatch, t
 
     monkeypatch.setattr(flow, "synthesise", lambda *_: None)
     monkeypatch.setattr(flow, "place", place)
-    for target, routable, expected in (
-            ("ecp5-85k", 5, [(5, True)]), ("ecp5-85k", 6, [(5, True), (5, False), (6, False)]),
-            ("ecp5-25k", 7, [(5, False), (6, False), (7, False)]), ("up5k", 5, [(5, False)])):
+    for routable in (5, 6, 7):
         tried.clear()
-        result, _ = flow.build(PRESETS[target], 5)
-        assert (result.seed, tried) == (routable, expected)
+        result, _ = flow.build(PRESETS["ecp5-25k"], 5)
+        assert result.seed == routable and tried == list(range(5, routable + 1))
     routable = 100
     with pytest.raises(BuildError, match="circles"):
         flow.build(PRESETS["ecp5-85k"], 5)
@@ -318,18 +315,13 @@ def test_overfull_devices_are_told_from_other_failures():
 
 
 def test_a_router_that_goes_in_circles_is_noticed():
-    """Lines as nextpnr's router1 writes them, then router2."""
-    def report(count, added, remaining):
-        return (f"Info: {count:10} |   151798      27725 | 1000  {added:4} | {remaining:9}|"
+    """Lines as nextpnr's router1 writes them."""
+    def report(count, remaining):
+        return (f"Info: {count:10} |   151798      27725 | 1000   400 | {remaining:9}|"
                 f"  0.2  262.55|\n")
-    def iteration(count, overused):
-        return (f"Info:     iter={count} wires=308842 overused={overused} overuse={overused + 6} "
-                f"tmgfail=0 archfail=NA\n")
-    moving = "".join(report(1000 * n, 400 * (n % 2), 9000 - n) for n in range(2 * CIRCLES))
-    stuck = "".join(report(1000 * n, 0, 7798) for n in range(CIRCLES))
+    moving = "".join(report(1000 * n, 9000 - n) for n in range(2 * CIRCLES))
+    stuck = "".join(report(1000 * n, 8950 + n % 7) for n in range(CIRCLES))
     less = stuck[len(stuck) // CIRCLES:]
-    assert not circling("") and not circling(moving) and not circling(less)
+    assert not circling("") and not circling(moving) and not circling(moving + less)
     assert circling(moving + stuck)
-    slow = "".join(iteration(n, 9000 // (n + 1)) for n in range(4 * CIRCLES))
-    wild = slow + "".join(iteration(n, 60 + n % 7) for n in range(CIRCLES))
-    assert not circling(slow) and circling(wild)
+    assert not circling(moving + stuck + report(0, 0))

@@ -226,7 +226,7 @@ def test_bad_store_is_one_line(option, value, capsys, tmp_path):
 
 
 def test_real_network_pages_on_the_small_ecp5(mlperf):
-    program = compile_model(load(mlperf / "ic_resnet8.tflite"), resolve("ecp5-25k"))
+    program = compile_model(load(mlperf / "ic_resnet8.tflite"), resolve("ecp5-25k"), skip="off")
     found = predict(program)
     assert program.stream and sum(layer.total for layer in found) <= 225_000
     assert program.memory["backing store"]["used"] == len(program.stream) > 76_000

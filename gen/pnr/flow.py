@@ -23,10 +23,9 @@ from gen.verilog import emit
 GOAL = 1.1        # the router is asked for this much more than the target needs
 GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
-# Of router1: arcs routed without ripping up others since the last report, arcs that remain.
-ROUTING = re.compile(r"^Info: +\d+ \|[ \d]+\| *\d+ +(\d+) \| *(\d+)\|", re.MULTILINE)
-OVERUSED = re.compile(r"^Info: +iter=\d+ wires=\d+ overused=(\d+)", re.MULTILINE)   # of router2
-CIRCLES = 60            # reports of 1,000 arcs each, or iterations of router2
+REMAINING = re.compile(r"^Info: +\d+ \|[ \d]+\|[ \d]+\| *(\d+)\|", re.MULTILINE)  # arcs, of router1
+CIRCLES = 60            # reports of 1,000 arcs each
+ATTEMPTS = 3            # seeds
 LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
@@ -124,12 +123,10 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
 
 
 def circling(log: str) -> bool:
-    """Whether one of nextpnr's routers has made no progress for CIRCLES of its reports."""
-    reports = ROUTING.findall(log)[-CIRCLES:]
-    overused = [int(count) for count in OVERUSED.findall(log)]
-    before, lately = overused[:-CIRCLES], overused[-CIRCLES:]
-    return (len(reports) == CIRCLES and len(set(reports)) == 1 and reports[0][0] == "0"
-            or bool(before) and min(lately) >= max(1, min(before)))
+    """Whether nextpnr's router1 has made no progress for CIRCLES of its reports."""
+    remaining = [int(count) for count in REMAINING.findall(log)]
+    before, lately = remaining[:-CIRCLES], remaining[-CIRCLES:]
+    return bool(before) and min(lately) >= max(1, min(before))
 
 
 def keep(path: Path) -> Path:
@@ -178,17 +175,7 @@ def goal_mhz(target: Target) -> float:
     return target.min_mhz * GOAL or GOAL_MHZ
 
 
-def attempts(target: Target, seed: int) -> list[tuple[int, bool]]:
-    """Seeds to try one after the other, and whether wires are ripped up for the clock's sake.
-
-    Some wires take twice their time without that, but where the clock is out of reach it may keep
-    the router from ending.
-    """
-    ripup = [(seed, True)] if target.family == "ecp5" and target.min_mhz else []
-    return [*ripup, (seed, False), (seed + 1, False), (seed + 2, False)]
-
-
-def place(target: Target, seed: int, folder: Path, ripup: bool = False) -> dict:
+def place(target: Target, seed: int, folder: Path) -> dict:
     """Place and route design.json; return nextpnr's report.
 
     Raises
@@ -198,13 +185,13 @@ def place(target: Target, seed: int, folder: Path, ripup: bool = False) -> dict:
     """
     arguments = [f"--{target.device}", "--package", target.package, "--json", "design.json",
                  "--seed", str(seed), "--freq", f"{goal_mhz(target):g}", "--timing-allow-fail",
-                 "--report", "report.json"]
+                 "--report", "report.json",
+                 # heap spreads cells so far that routing may never end; of static's places router1
+                 # makes more MHz than router2, and ends.
+                 "--placer", "static", "--router", "router1"]
     if target.family == "ecp5":
         arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
-                      "--lpf", "shell.lpf", "--lpf-allow-unconstrained",
-                      "--placer", "static",   # heap spreads cells so far that routing fails
-                      "--router", "router2"]  # router1 may never end
-        arguments += ["--tmg-ripup"] * ripup
+                      "--lpf", "shell.lpf", "--lpf-allow-unconstrained"]
         (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
     else:
         arguments += ["--asc", "design.asc"]
@@ -235,14 +222,14 @@ def clock_mhz(report: dict) -> float:
 
 
 def _routed(target, seed, folder, stage):
-    """The seed of the first attempt that the router brings to an end, and nextpnr's report."""
-    *early, last = attempts(target, seed)
-    for tried, ripup in early:
+    """The first seed that the router brings to an end, and nextpnr's report."""
+    last = seed + ATTEMPTS - 1
+    for tried in range(seed, last):
         stage(f"place and route, seed {tried}")
         with contextlib.suppress(RoutingError):
-            return tried, place(target, tried, folder, ripup)
-    stage(f"place and route, seed {last[0]}")
-    return last[0], place(target, last[0], folder, last[1])
+            return tried, place(target, tried, folder)
+    stage(f"place and route, seed {last}")
+    return last, place(target, last, folder)
 
 
 def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text: None,

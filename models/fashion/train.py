@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from models.fashion.idx import IdxError, read_idx
+from models.fashion.data import augment, read_split
+from models.fashion.idx import IdxError
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -26,13 +27,6 @@ EXAMPLE = """example (from the root of the repository):
   apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb fmnist
   python -m models.fashion.train fmnist/usr/share/datasets/fashion-mnist
 """
-
-
-def read_split(folder, split):
-    """Return images float32 [N, 28, 28, 1] in 0..1 and labels uint8 [N] of "train" or "t10k"."""
-    images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
-    labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
-    return images[..., None].astype(np.float32) / 255, labels
 
 
 def build_model(weight_decay):
@@ -61,16 +55,6 @@ def build_model(weight_decay):
     x = keras.layers.AveragePooling2D(7)(x)
     x = keras.layers.Flatten()(x)
     return keras.Model(image, keras.layers.Dense(len(CLASSES), activation="softmax")(x))
-
-
-def augment(images, rng):
-    """Return images [N, 28, 28, 1], each flipped at random and shifted by -1..1 pixels a side."""
-    flip = rng.random(len(images)) < 0.5
-    padded = np.pad(np.where(flip[:, None, None, None], images[:, :, ::-1], images),
-                    ((0, 0), (1, 1), (1, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (28, 28), (1, 2))
-    row, column = rng.integers(0, 3, (2, len(images)))
-    return windows[np.arange(len(images)), row, column, 0][..., None]
 
 
 def fit(model, images, labels, args):

@@ -14,15 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gen.paths import (
-    build_folder,
-    folder_argument,
-    os_error_text,
-    require_folder,
-    write_files,
-)
-from gen.stopping import stoppable
+from gen.exits import FAILED, FINE, exit_code
+from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS
+from models.arguments import Parser
 from models.fetch import FetchError
 from models.zoo import NETWORKS, model_path
 from sim.bench import vela
@@ -33,7 +28,6 @@ from sim.routed import routed
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "bench.svg"
-FINE, FAILED, BAD_INPUT = 0, 1, 2
 EXAMPLE = f"""exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
 
 examples:
@@ -45,14 +39,6 @@ examples:
 for Arm's column:
   {vela.INSTALL}
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
-    def error(self, message):
-        """Print one line and exit with code 2."""
-        self.exit(BAD_INPUT, f"error: {message}; see {self.prog} --help\n")
 
 
 def bench(arguments: argparse.Namespace, stage: Callable[[str], None],
@@ -168,19 +154,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; errors are one line on stderr."""
     arguments = parse_args(argv)
-    try:
-        with stoppable():
-            return run(arguments, Console(stderr=True, highlight=False))
-    except OSError as error:
-        message, code = os_error_text(error), BAD_INPUT
-    except (ValueError, FetchError, vela.VelaError) as error:
-        message, code = str(error), BAD_INPUT
-    except KeyboardInterrupt:
-        message, code = "interrupted", 130
-    except RuntimeError as error:  # a tool or the simulated core
-        message, code = str(error), FAILED
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return code
+    console = Console(stderr=True, highlight=False)
+    return exit_code(lambda: run(arguments, console), ValueError, FetchError, vela.VelaError)
 
 
 if __name__ == "__main__":

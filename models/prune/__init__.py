@@ -1,0 +1,1 @@
+"""Pruning: zeros where the core gains from them, and fine-tuning: ``python -m models.prune``."""

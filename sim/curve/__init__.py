@@ -1,0 +1,1 @@
+"""Accuracy against sparsity against measured cycles: ``python -m sim.curve``."""
