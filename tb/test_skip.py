@@ -61,9 +61,10 @@ def test_lanes_pass_over_zeros_only(tmp_path):
 def test_skipping_needs_a_core_that_can():
     with pytest.raises(ConfigError, match="act must meet a core with skip=act, not skip=off"):
         skipping(None, CoreConfig(), "act")
-    for choice in ("on", "weights"):
-        with pytest.raises(ConfigError, match="must meet a core with skip=both, not skip=act"):
-            skipping(None, CONFIGS["two"], choice)
+    with pytest.raises(ConfigError, match="on must meet a core with skip=act, not skip=off"):
+        skipping(None, CoreConfig(), "on")
+    with pytest.raises(ConfigError, match="must meet a core with skip=both, not skip=act"):
+        skipping(None, CONFIGS["two"], "weights")
     with pytest.raises(ConfigError, match="V must be at most 16 [*] L = 16 with skip=both"):
         replace(CONFIGS["lines"], skip="both")
     with pytest.raises(ConfigError, match="skip must be off with memory=ice40"):
@@ -183,7 +184,7 @@ def test_report_says_what_skipping_is_worth(capsys, tmp_path):
     assert "passed over in" not in capsys.readouterr().out
     assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--skip", "on",
                            "-o", str(tmp_path / "none")]) == 2
-    assert "must meet a core with skip=both, not skip=off" in capsys.readouterr().err
+    assert "must meet a core with skip=act, not skip=off" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
