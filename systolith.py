@@ -229,8 +229,8 @@ def _add_skip(parser):
     parser.add_argument("--skip", default="auto",
                         choices=("auto", "on", "off", "act", "weights"),
                         help="pass over zeros: auto: where the core can and it pays (the default); "
-                             "act: activations, weights: rows of weights, on: all that the core can, "
-                             "which must be something; off: in no layer")
+                             "act: activations, weights: rows of weights, on: all that the core "
+                             "can, which must be something; off: in no layer")
 
 
 def _add_store(parser):
