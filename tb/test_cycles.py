@@ -157,7 +157,7 @@ def skipping_programs() -> list:
     """Convolutions of several sizes, strides and depths, with ReLUs between them."""
     found, rng, config = [], random.Random(9), CORES["skip"]
     for number in range(12):
-        net = Net((1, rng.randint(6, 12), rng.randint(6, 12), rng.randint(3, 24)), seed=number)
+        net = Net((1, rng.randint(10, 18), rng.randint(10, 18), rng.randint(8, 24)), seed=number)
         net.conv(rng.randint(4, 24), (3, 3), activation="RELU")
         net.conv(rng.randint(4, 24), (rng.randint(1, 3), 1), stride=(1, 1), activation="RELU")
         net.conv(rng.randint(4, 24), (2, 2), stride=(2, 1), padding="SAME")
