@@ -22,7 +22,7 @@ def pack(step: Step, config: CoreConfig) -> tuple[Step, np.ndarray]:
     """
     window, lanes = config.window_rows, config.L
     rows = step.weights.reshape(step.groups, -1, lanes, config.C)
-    stored: np.ndarray = rows.any(axis=3)
+    stored = np.asarray(rows.any(axis=3))
     windows = -(-rows.shape[1] // window)
     wide = np.zeros((step.groups, windows * window, lanes), bool)
     wide[:, :rows.shape[1]] = stored

@@ -95,7 +95,7 @@ def _weight_rows(graph, config):
     """Of every layer: which rows of C weights are not all zero, one after the other, by group."""
     found = {}
     for layer in lower(fold_channels(graph).graph, config).layers:
-        rows = [step.weights.reshape(len(step.weights), -1, config.C).any(axis=2)
+        rows = [np.asarray(step.weights.reshape(len(step.weights), -1, config.C).any(axis=2))
                 for step in layer.steps if step.weights.size]
         if rows:
             widest = max(part.shape[1] for part in rows)

@@ -253,14 +253,14 @@ class IssueBench:
         errors = part.get("error_address"), part.get("error_patch")
         found, late = None, self.late
         if o.valid:
-            assert len({o.rows[n] for n in range(self.config.L)}) == 1, "lanes differ"
+            assert all(o.rows[n] == o.rows[0] for n in range(self.config.L)), "lanes differ"
             found = {"row": o.rows[0], "first": bool(o.first), "last": bool(o.last),
                      "buffer": o.buffer}
         self.late = found if self.config.pipelined else None
         for row in filter(None, (late, found if self.late is None else None)):
             row["part"] = o.part % self.config.groups_per_line
         for row in filter(None, (late if self.config.row_masks else found,)):
-            assert len({o.weights[n] for n in range(self.config.L)}) == 1, "lanes differ"
+            assert all(o.weights[n] == o.weights[0] for n in range(self.config.L)), "lanes differ"
             row["weight"] = o.weights[0]
         await part.edge()
         return found, kinds, errors

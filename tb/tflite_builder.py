@@ -109,6 +109,7 @@ class Net:
         for op in self.operators:
             if op.kind in ("CONV_2D", "FULLY_CONNECTED"):
                 data = self.tensors[op.inputs[1]].data
+                assert data is not None
                 for first in range(0, len(data), columns):
                     data[first:first + columns, self.rng.random(data.shape[1:]) < share] = 0
         return self
