@@ -14,6 +14,7 @@ from hw.layout import (
     Opcode,
     Space,
 )
+from hw.stores import space_words
 
 SPACE_DOCS = {
     Space.REGS: ("registers", "read and write"),
@@ -54,20 +55,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable]) -> str:
     return "\n".join(lines)
 
 
-def space_words(config: CoreConfig) -> dict[Space, int]:
-    """Return how many 32-bit words each address space holds."""
-    return {
-        Space.REGS: len(REGISTERS),
-        Space.ACT: config.act_lines * config.V // 4,
-        Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-        Space.PARAM: config.param_groups * config.C * 4,
-        Space.TABLE: 256,
-    } | ({Space.MASK: config.row_mask_words * config.L} if config.row_masks else {})
-
-
 def _address_map(config: CoreConfig) -> str:
     rows = []
-    for space, words in space_words(config).items():
+    for space, words in ({Space.REGS: len(REGISTERS)} | space_words(config)).items():
         base = space << config.space_bits
         name, access = SPACE_DOCS[space]
         rows.append((f"`{space.name}`", f"0x{4 * base:07x}", f"0x{4 * (base + words) - 1:07x}",

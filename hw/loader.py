@@ -8,7 +8,7 @@ from hw.config import CoreConfig, log2
 from hw.descriptor import order_shape
 from hw.layout import Space
 from hw.ports import read_client, read_latency
-from hw.stores import store_port
+from hw.stores import space_words, store_port
 
 
 class Loader(wiring.Component):
@@ -75,10 +75,9 @@ class Loader(wiring.Component):
         with m.If(copied):
             m.d.sync += word.eq(Mux(line_end, 0, word + 1))
 
-        limits = {Space.WEIGHT: config.weight_rows * config.row_bytes // config.V,
-                  Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
-        if config.row_masks:
-            limits[Space.MASK] = config.row_mask_words * config.L
+        limits = space_words(config)           # of weights a line is written at a time
+        limits[Space.WEIGHT] //= config.line_words
+        del limits[Space.ACT]
         target = Signal(max(limit.bit_length() for limit in limits.values()) + 1)
         beyond = Signal()
         with m.Switch(d.zero_point):

@@ -21,15 +21,20 @@ def store_port(config: CoreConfig) -> wiring.Signature:
         "word_data": Out(32)})
 
 
-def space_limits(config: CoreConfig) -> dict[Space, int]:
-    """32-bit words of the address spaces that are written word by word."""
-    limits = {Space.ACT: config.act_lines * config.line_words}
-    if config.host_stores:
-        limits |= {Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
-                   Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
+def space_words(config: CoreConfig) -> dict[Space, int]:
+    """32-bit words of the memories that a core has."""
+    words = {Space.ACT: config.act_lines * config.line_words,
+             Space.WEIGHT: config.weight_rows * config.row_bytes // 4,
+             Space.PARAM: config.param_groups * config.C * 4, Space.TABLE: 256}
     if config.row_masks:
-        limits[Space.MASK] = config.row_mask_words * config.L
-    return limits
+        words[Space.MASK] = config.row_mask_words * config.L
+    return words
+
+
+def space_limits(config: CoreConfig) -> dict[Space, int]:
+    """`space_words` of the address spaces that are written word by word."""
+    return {space: words for space, words in space_words(config).items()
+            if config.host_stores or space == Space.ACT}
 
 
 def inside(m: Module, config: CoreConfig, space: Value, offset: Value) -> Signal:
