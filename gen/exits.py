@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Callable
 
-from gen.paths import os_error_text
 from gen.stopping import stoppable
+from models.arguments import os_error_text
 
 FINE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

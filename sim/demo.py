@@ -11,10 +11,11 @@ from rich.table import Table
 
 from gen.compile import compile_model
 from gen.image import to_bytes
-from gen.paths import build_folder, os_error_text, write_files
+from gen.paths import build_folder, write_files
 from gen.stopping import stoppable
 from gen.targets import resolve
 from gen.verilog import emit
+from models.arguments import os_error_text
 from models.tflite_reader import load
 from sim.device import DeviceError
 from sim.routed import routed

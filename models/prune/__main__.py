@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from models.arguments import Parser, positive
+from models.arguments import Parser, os_error_text, positive
 from models.checks import require
 from models.fashion.data import read_split
 from models.fashion.idx import IdxError
@@ -131,8 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename or args.output} must be readable or writable, not "
-              f"{error.strerror!r}; check the path", file=sys.stderr)
+        print(f"error: {os_error_text(error)}", file=sys.stderr)
         return 2
     print(f"{args.output}: {zeros(parse(content)):.1%} of the weights in the pruned layers are "
           f"zero")
