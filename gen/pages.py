@@ -315,9 +315,9 @@ class _Planner:
         if self.paged[Space.WEIGHT] and step.weights.size:
             rows, there = 1 if step.hold else step.group_rows, self.room[Space.WEIGHT]
             fit = step.groups if step.hold and rows <= there else there // rows
-            self._require(layer, "weight_rows", fit, there, rows, step.groups)
+            self._require(layer, "weight_rows", fit, there, rows, step)
             most = min(most, fit)
-            if Space.WEIGHT in self.rings and not step.hold:
+            if Space.WEIGHT in self.rings and not (step.hold or step.portion):
                 least = min(self.config.groups_per_line, step.groups)
                 most = min(most, max(least, fit // self.paging.share))
         if self.paged[Space.PARAM]:
@@ -325,7 +325,7 @@ class _Planner:
             room = there - _extra(step)
             fit = min(step.groups, room) if not step.uniform else step.groups * (room > 0)
             if len(step.params) > 0:
-                self._require(layer, "param_groups", fit, there, 1 + _extra(step), step.groups)
+                self._require(layer, "param_groups", fit, there, 1 + _extra(step), step)
                 most = min(most, fit)
         if most >= step.groups:
             return step.groups
@@ -334,12 +334,13 @@ class _Planner:
                 return most // unit * unit
         raise AssertionError("pages hold whole lines")
 
-    def _require(self, layer, name, fit, there, each, groups):
+    def _require(self, layer, name, fit, there, each, step):
         """At least the groups of one line must fit, or all of them."""
-        least = min(self.config.groups_per_line, groups)
+        least = step.groups if step.portion else min(self.config.groups_per_line, step.groups)
         if fit < least:
+            remedy = "set V=C, " if self.config.groups_per_line > 1 else ""
             raise FitError(f"{layer.name} {name} must be at least {least * each} for its "
-                           f"{least} column groups of a line, not {there}; use --fit or a "
+                           f"{least} column groups of a line, not {there}; {remedy}use --fit or a "
                            f"larger target")
 
 

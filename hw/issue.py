@@ -161,6 +161,8 @@ class Issue(wiring.Component):
             m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows_now),
                          lane.single.eq(single.bit_select(following, 1)),
                          lane.step.eq(issue), lane.hold.eq(d.hold | warming)]
+        with m.If(self.start):
+            m.d.sync += first.eq(~d.resume)
         m.d.comb += [
             self.o.valid.eq(issue), self.o.lanes.eq(issue.replicate(config.L)),
             self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),

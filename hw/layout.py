@@ -86,6 +86,7 @@ DESCRIPTOR = _fields(
     ("skip", 0, 12, 1, False, "CONV: lanes pass over bytes equal to offset, where config.skip"),
     ("packed", 0, 13, 1, False, "CONV: weight rows that are zero are not stored, where "
      "config.row_masks; w_base and group_rows then count words of row masks"),
+    ("resume", 0, 14, 1, False, "CONV: the first pass adds to the psums of the descriptor before"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),

@@ -81,6 +81,8 @@ class SkipIssue(wiring.Component):
             m.d.sync += first.eq(1)
         with m.Elif(any_step & (lanes[0].row >= visit.ahead)):
             m.d.sync += first.eq(0)
+        with m.If(self.start):
+            m.d.sync += first.eq(~d.resume)
         part = delayed(m, visit.part, config.pipelined)
         m.d.sync += [
             self.o.valid.eq(any_step & ~self.clear), self.o.first.eq(first),

@@ -36,6 +36,7 @@ class Machine:
         self.memory = {space: random.integers(0, 256, size, np.uint8)
                        for space, size in sizes.items()}
         self.stream, self.eager, self.index, self.arrived = b"", False, 0, 0
+        self.psum = np.zeros(0, np.int64)      # of the last convolution
 
     def host_write(self, space: int, byte: int, data: bytes):
         """Host write, where the host has access; or the contents of the backing store."""
@@ -149,7 +150,12 @@ class Machine:
         assert not tail[:, size:].any(), "weights behind the patch must be zero"
         psum = np.einsum("pk,gkc->pgc", wide.astype(np.float64), tail.astype(np.float64),
                          optimize=True)
-        self._drain(d, psum.astype(np.int64), read)
+        psum = psum.astype(np.int64)
+        if d["resume"]:
+            assert self.psum.shape == psum.shape, "a psum of each column is kept, of one pass"
+            psum = psum + self.psum
+        self.psum = psum
+        self._drain(d, psum, read)
 
     def _channel(self, d):
         config = self.config

@@ -313,10 +313,11 @@ def test_weights_that_exceed_the_banks_are_paged_by_groups():
     check(graph, config)
 
 
-def test_group_larger_than_the_banks_is_a_fit_error():
-    graph = parse(Net((1, 4096), seed=4).fully_connected(8).bytes())
-    with pytest.raises(FitError, match="weight_rows must be at least 2048 .*not 512; use --fit"):
-        compile_model(graph, resolve("up5k", ["acc_width=32"]))
+def test_groups_of_a_line_larger_than_the_banks_are_a_fit_error():
+    graph = parse(Net((1, 4096), seed=4).fully_connected(16).bytes())
+    target = resolve("ecp5-25k", ["C=8", "mac_dsps=0", "skip=off"])
+    with pytest.raises(FitError, match="weight_rows must be at least 2048 .*not 512; set V=C, use"):
+        compile_model(graph, target)
 
 
 def test_model_larger_than_the_memory_is_a_fit_error_with_numbers():

@@ -106,6 +106,12 @@ def segments(found: Window, config: CoreConfig) -> Segments:
     return Segments(count=kernel_w, size=each, pitch=source.pixel_bytes)
 
 
+def patch_rows(found: Window, config: CoreConfig) -> int:
+    """Rows of the patch, and of the weights of one column group."""
+    cut = segments(found, config)
+    return -(-found.weights.shape[1] * cut.count * cut.size // config.L)
+
+
 def aligned(found: Window, config: CoreConfig) -> bool:
     """Whether every address and column of the window is a multiple of ``align``."""
     source, step = found.source, config.align
@@ -139,7 +145,7 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     cut, seen = segments(found, config), found.source
     kernel = kernel_bytes(found, cut)
-    rows = -(-kernel.shape[1] // config.L)
+    rows = patch_rows(found, config)
     offset = operand_offset(x.zero_point, config)
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     pitch = -(-len(kernel) // config.V)

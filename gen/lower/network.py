@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from gen.lower.add import addition, fuse, lower_add
 from gen.lower.concatenation import lower_concatenation
-from gen.lower.conv import aligned, lower_conv, window
+from gen.lower.conv import aligned, lower_conv, patch_rows, window
 from gen.lower.copies import lower_pad, lower_table
 from gen.lower.depthwise import is_channelwise, lower_depthwise
 from gen.lower.functions import FUNCTIONS
 from gen.lower.mean import lower_mean
 from gen.lower.mul import by_channel, lower_computed, lower_constant, scratch_storage
 from gen.lower.pool import lower_average, lower_max
+from gen.lower.split_k import split_k
 from gen.lower.steps import Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
 from hw.config import CoreConfig, align_up
@@ -46,7 +47,7 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
             storages[op.outputs[0]] = core_storage(graph, op.outputs[0], config)
         if op.kind == "MUL" and all(graph.tensors[i].data is None for i in op.inputs):
             storages[_scratch(op)] = scratch_storage(graph, _ordered(graph, op), config)
-    fused = fusions(graph, roots, storages)
+    fused = fusions(graph, roots, storages, config)
     merged = {conv.index for conv in fused.values()}
     layers = [_layer(graph, op, fused.get(op.index), roots, storages, config)
               for op in graph.ops if op.kind in CORE and op.index not in merged]
@@ -103,8 +104,12 @@ def _suits(graph, op, storage, config):
         return False
 
 
-def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage]) -> dict[int, Op]:
-    """Additions by index, and the convolution into whose drain each moves."""
+def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage],
+            config: CoreConfig) -> dict[int, Op]:
+    """Additions by index, and the convolution into whose drain each moves.
+
+    Not one in portions (`gen.lower.split_k`): those that are unfinished would write over the sum.
+    """
     found = {}
     order = {op.outputs[0]: i for i, op in enumerate(graph.ops)}
     for op in graph.ops:
@@ -118,7 +123,9 @@ def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage]) -
                        if reader.kind not in FREE]
             alike = _alike(storages[root], storages[op.outputs[0]])
             if producer and is_dense(graph, producer) and readers == [op] and alike \
-                    and roots[graph.output] != root:
+                    and roots[graph.output] != root and patch_rows(window(
+                        graph, producer, storages[roots[producer.inputs[0]]], config),
+                        config) <= config.weight_rows:
                 able.append((order[root], producer))
         other = {roots[tensor] for tensor in op.inputs}
         if able:
@@ -170,7 +177,8 @@ def _layer(graph, op, conv, roots, storages, config):
         seen = _lines(graph, op, op.inputs[0], roots, storages, config)
         steps = BY_CHANNEL[op.kind](graph, op, seen, config, source, output)
     else:
-        steps = (lower_conv(graph, op, storages[source], config, source, output),)
+        step = lower_conv(graph, op, storages[source], config, source, output)
+        steps = split_k(step, config)
     fused = aliases(roots, roots[conv.outputs[0]]) if conv is not None else ()
     return Layer(name="+".join(part.name for part in ops), ops=tuple(part.name for part in ops),
                  kind="+".join(part.kind for part in ops), output=output,

@@ -116,6 +116,11 @@ class Step:
         return bool(self.fields.get("hold", 0))
 
     @property
+    def portion(self) -> bool:
+        """It leaves psums to the next step, or resumes them: its groups stay together."""
+        return "resume" in self.fields
+
+    @property
     def uniform(self) -> bool:
         """One parameter group serves all."""
         return bool(self.fields.get("uniform", 0))
