@@ -84,7 +84,8 @@ def _part(step, part, x, y, group, config):
     skipped = min(max(top, 0), f["in_h"] - 1)    # y_start has few bits; below all rows it is 1
     fields = f | {
         "kernel_h": part.rows, "segments": part.segments, "segment_bytes": part.size,
-        "x_start": begin - moved, "row_bytes": f["row_bytes"] - moved, "x_step": 0, "y_step": 0, "stride_h": 0,
+        "x_start": begin - moved, "row_bytes": f["row_bytes"] - moved, "x_step": 0,
+        "y_step": 0, "stride_h": 0,
         "y_start": min(top - skipped, 1), "in_h": f["in_h"] - skipped, "out_w": 1, "out_h": 1,
         "group_rows": -(-size // config.L), "split": choose_split(config, 1, 1, count),
         "chunked": int(size > config.patch_lines * config.V), "resume": int(part.first > 0)}
