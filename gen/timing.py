@@ -99,10 +99,10 @@ class Run:
     def __init__(self, config: CoreConfig, d: dict[str, int], start: int, port: Port):
         self.config, self.d, self.start, self.port = config, d, start, port
         self.idle, self.rows, self.waits = start + 1, 0, 0
-        self.drain_cycles = Drain.cycles(config)  # derived from fractions: too slow for each pass
+        self.drain_cycles = Drain.cycles(config, d.get("spare", 0))  # too slow for each pass
         self.requant_cycles = Drain.lead(config) + Requantizer.latency(config)
         # From the start of a drain round to its last byte.
-        self.round_cycles = 1 + (config.beats - 1) * config.beat_cycles + self.requant_cycles
+        self.round_cycles = 1 + self.drain_cycles - config.beat_cycles + self.requant_cycles
         count = config.beats if config.byte_writes else 1
         self.writes = [1 - beat * config.beat_cycles for beat in reversed(range(count))]
         self.is_sum = d["op"] == Opcode.CONV and bool(d["add"])
@@ -114,7 +114,7 @@ class Run:
         """CONV, CHANNEL and MAX."""
         config, port = self.config, self.port
         spacing = Issue.apart(config, Drain.add_cycles(config) if self.is_sum
-                              else Drain.cycles(config))
+                              else self.drain_cycles)
         to_drain = (Operands.latency(config) + ColumnPair.latency(config) - Drain.lead(config)
                     if self.d["op"] != Opcode.MAX
                     else Operands.part_latency(config) + 1 + config.overlaps) + config.skips

@@ -8,10 +8,12 @@ from hw.config import CoreConfig
 
 
 class BeatCounter(wiring.Component):
-    """After ``start``, ``config.beats`` strobes, ``config.beat_cycles`` cycles apart.
+    """After ``start``, up to ``config.beats`` strobes, ``config.beat_cycles`` cycles apart.
 
     Members
     -------
+    final : In
+        Number of a round's last beat; constant while a descriptor runs.
     start, clear : In(1)
         A round may start in the last cycle of its predecessor.
     fetch : Out(1), beat : Out
@@ -25,14 +27,14 @@ class BeatCounter(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({"start": In(1), "clear": In(1), "fetch": Out(1), "last": Out(1),
-                          "free": Out(1),
+                          "free": Out(1), "final": In(range(config.beats)),
                           "beat": Out(range(config.beats))})
 
     def elaborate(self, platform):
         m = Module()
         running, cycle = Signal(), Signal(range(self.config.beat_cycles))
         final_cycle = cycle == self.config.beat_cycles - 1
-        final_beat = self.beat == self.config.beats - 1
+        final_beat = self.beat == self.final
         m.d.comb += [self.fetch.eq(running & (cycle == 0)), self.last.eq(self.fetch & final_beat),
                      self.free.eq(~running | (final_cycle & final_beat))]
         with m.If(self.start):

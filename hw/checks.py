@@ -30,6 +30,9 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
                                         | d.hold | d.chunked))
     if config.skips:
         no_work.append((d.skip | d.packed) & (d.op != Opcode.CONV))
+    if config.short_drains:
+        no_work += [d.spare.any() & (d.op != Opcode.MAX) & (d.add | (d.op == Opcode.ADD)),
+                    d.spare.all()]
     if config.P > 1:
         no_work.append(~d.split & (d.out_w < config.P) & (d.out_h != 1))
     known = Opcode.WAIT if config.pages else Opcode.ADD

@@ -1,6 +1,6 @@
 """One cluster: feeder, lanes, columns and drain, working on its own pixels or groups."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -82,7 +82,7 @@ class Cluster(wiring.Component):
             feeder.free.eq(issue.free), issue.taken.eq(feeder.taken), issue.patch.eq(feeder.patch),
             issue.d.eq(d), issue.start.eq(begin), issue.clear.eq(self.clear),
             issue.pause.eq(self.pause),
-            issue.spacing.eq(Mux(d.add, longest, Issue.apart(config, Drain.cycles(config)))),
+            issue.spacing.eq(self._spacing(m, longest)),
             operands.patch.eq(feeder.patch), operands.issue.eq(issue.o),
             operands.offset.eq(d.offset), operands.start.eq(begin),
             operands.delay.eq(d.kernel_h - 1),
@@ -101,6 +101,18 @@ class Cluster(wiring.Component):
         self._array(m, issue.o, operands, drain)
         self._maximum(m, issue.o, operands, drain)
         return m
+
+    def _spacing(self, m, longest):
+        """Cycles between two passes of the descriptor."""
+        d, config = self.d, self.config
+        if not config.short_drains:
+            return Mux(d.add, longest, Issue.apart(config, Drain.cycles(config)))
+        spacing = Signal(range(longest + 1))
+        stage = m.d.sync if config.pipelined else m.d.comb     # it is the same all the time
+        stage += spacing.eq(Mux(d.add, longest, Array(
+            Issue.apart(config, Drain.cycles(config, spare)) for spare in range(config.beats)
+        )[d.spare]))
+        return spacing
 
     def _array(self, m, issued, operands, drain):
         """Weights and operands to the columns, psums and their announcement to the drain."""

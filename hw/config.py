@@ -279,6 +279,11 @@ class CoreConfig:
         """Beats that drain the C psums of a pass."""
         return self.C // self.requant_units
 
+    @property
+    def short_drains(self) -> bool:
+        """A descriptor of few channels leaves beats out; the iCE40 has no logic cells for it."""
+        return self.memory != "ice40" and self.beats > 2
+
     # --- memories ------------------------------------------------------------------------------
     @property
     def index_bits(self) -> int:

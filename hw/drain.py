@@ -9,6 +9,7 @@ from hw.cells.ram import Ram1R1W
 from hw.config import CoreConfig, log2
 from hw.delay import delayed
 from hw.descriptor import order_shape
+from hw.issue import Issue
 from hw.layout import Opcode
 from hw.offsets import OutputWalk
 from hw.params import PARAM_SHAPE, ParamMemory
@@ -43,7 +44,7 @@ class Drain(wiring.Component):
 
     Behaviour
     ---------
-    Takes a pass every ``cycles(config)`` cycles, every ``add_cycles(config)`` with ``add``; the
+    Takes a pass every ``cycles(config, d.spare)`` cycles, every ``add_cycles(config)`` with ``add``; the
     issuer keeps passes that far apart, so nothing here ever stalls.
     """
 
@@ -60,9 +61,9 @@ class Drain(wiring.Component):
             "r": Out(read_client(config)), "w": Out(write_client(config)), "idle": Out(1)})
 
     @staticmethod
-    def cycles(config: CoreConfig) -> int:
-        """Cycles that a pass occupies the drain."""
-        return config.beats * config.beat_cycles
+    def cycles(config: CoreConfig, spare: int = 0) -> int:
+        """Cycles that a pass of which so many beats are left out occupies the drain."""
+        return (config.beats - spare) * config.beat_cycles
 
     @staticmethod
     def lead(config: CoreConfig) -> int:
@@ -92,6 +93,10 @@ class Drain(wiring.Component):
         wiring.connect(m, residual.r, wiring.flipped(self.r))
         wiring.connect(m, writer.w, wiring.flipped(self.w))
 
+        final_beat = Signal(range(config.beats))
+        m.d.comb += final_beat.eq(~d.spare if config.short_drains else config.beats - 1)
+        if not config.byte_writes:
+            m.d.comb += writer.final.eq(final_beat)
         # Which round runs: 1 from the psums, 2 from bytes and residual.
         is_conv_add, alone = Signal(), Signal()
         stage = m.d.sync if config.pipelined else m.d.comb     # they are the same all the time
@@ -102,6 +107,7 @@ class Drain(wiring.Component):
         second, want_first, late = Signal(), Signal(), Signal()
         m.d.comb += [
             want_first.eq((self.early & ~alone) | late), beats.clear.eq(self.clear),
+            beats.final.eq(final_beat),
             beats.start.eq(beats.free & (want_first | operands.ready)),
         ]
         m.d.sync += late.eq(want_first & ~beats.free & ~self.clear)
@@ -143,8 +149,9 @@ class Drain(wiring.Component):
     def writer_depth(config: CoreConfig) -> int:
         """Passes that the writer was told of and whose last byte has not come."""
         on_their_way = Drain.lead(config) + Requantizer.latency(config)
+        least = Drain.cycles(config, config.beats - 1 if config.short_drains else 0)
         # Where passes overlap, through both rounds and waiting for the second.
-        return on_their_way // Drain.cycles(config) + (4 if config.overlaps else 1)
+        return on_their_way // Issue.apart(config, least) + (4 if config.overlaps else 1)
 
     def _requantize(self, m, beats, operands, writer, second, is_conv_add):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""

@@ -121,6 +121,8 @@ DESCRIPTOR = _fields(
     ("add_low", 13, 8, 8, True, "activation clamp of the sum"),
     ("add_high", 13, 16, 8, True, "activation clamp of the sum"),
     ("add_param", 14, 0, 16, False, "parameter group of the sum (and of MAX)"),
+    ("spare", 14, 16, 5, False, "CONV without add, CHANNEL, MAX, where config.short_drains: beats at "
+     "the end of a pass that have no channels and are left out; at least two remain"),
     ("a_base", 1, 0, 16, False, "ADD, in the place of in_start: first line of the first tensor, "
      "laid out as the output"),
 )
@@ -160,6 +162,7 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "param_base": param, "add_param": param, "out_base": line - 1,
         "strip": 2 if config.strips else 0, "skip": int(config.skips),
         "packed": int(config.row_masks),
+        "spare": bits_for(config.beats) if config.short_drains else 0,
         "row_bytes": config.column_bits,
         "segment_bytes": config.column_bits, "segment_pitch": config.column_bits,
         "x_start": config.column_bits, "x_step": config.column_bits,

@@ -58,6 +58,8 @@ class ByteWriter(wiring.Component):
 class Writer(wiring.Component):
     """C bytes of a pass, a beat at a time, become one write of a line or a part of it.
 
+    Bytes whose beats are left out are those of an earlier pass.
+
     Parameters
     ----------
     config : CoreConfig
@@ -68,8 +70,8 @@ class Writer(wiring.Component):
     -------
     push : In(1), addr : In, part : In
         A pass will arrive: its line and which C bytes of it.
-    i_valid : In(1), i : In(8 * requant_units)
-        A beat, channels in ascending order.
+    i_valid : In(1), i : In(8 * requant_units), final : In
+        A beat, channels in ascending order; the number of a pass's last one.
     w : Out(write_client)
     idle : Out(1)
         Nothing on its way.
@@ -82,7 +84,7 @@ class Writer(wiring.Component):
 
     def __init__(self, config: CoreConfig, depth: int):
         self.config, self.depth = config, depth
-        super().__init__(writer_members(config))
+        super().__init__(writer_members(config) | {"final": In(range(config.beats))})
 
     def elaborate(self, platform):
         m = Module()
@@ -95,10 +97,12 @@ class Writer(wiring.Component):
                 m.d.sync += [queue[0].eq(new)] + [b.eq(a) for a, b in pairwise(queue)]
         bytes_, beat = Signal(8 * config.C), Signal(range(config.beats))
         done = Signal()
-        m.d.comb += done.eq(self.i_valid & (beat == config.beats - 1))
-        shifted = Cat(bytes_, self.i)[len(self.i):]
+        m.d.comb += done.eq(self.i_valid & (beat == self.final))
+        received = Signal.like(bytes_)
+        m.d.comb += received.eq(bytes_)
+        m.d.comb += received.word_select(beat, len(self.i)).eq(self.i)
         with m.If(self.i_valid):
-            m.d.sync += [bytes_.eq(shifted), beat.eq(Mux(done, 0, beat + 1))]
+            m.d.sync += [bytes_.eq(received), beat.eq(Mux(done, 0, beat + 1))]
         m.d.sync += waiting.eq(waiting + self.push - done)
         oldest = waiting - 1
         part = Array(parts)[oldest] if self.depth > 1 else parts[0]
@@ -115,7 +119,7 @@ class Writer(wiring.Component):
         if config.P > config.F:      # another writer may go first: keep the line meanwhile
             line = Signal.like(bytes_)
             with m.If(done):
-                m.d.sync += line.eq(shifted)
+                m.d.sync += line.eq(received)
         m.d.comb += [self.w.data.eq(line.replicate(config.groups_per_line)),
                      self.idle.eq((waiting == 0) & ~self.w.valid)]
         with m.If(self.clear):

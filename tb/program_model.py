@@ -20,6 +20,7 @@ from hw.layout import (
 )
 from tb.patch_model import overwritten
 
+SPARE_FILL = 0x5A    # what the model writes where the core writes no channel
 COUNTER_FILL = 0xA5  # what the model writes where the core writes counters
 
 
@@ -322,6 +323,9 @@ class Machine:
         if (d["add"] or itself) and d["res_base"] != d["out_base"]:
             assert not np.intersect1d(lines, self._lines(d, d["res_base"])).size, "shifted residual"
         assert out.min() >= -128 and out.max() <= 127
+        if d["spare"]:
+            assert not (d["add"] or itself) and self.config.short_drains, "both rounds are whole"
+            out[..., self.config.C - d["spare"] * self.config.requant_units:] = SPARE_FILL
         self.memory[Space.ACT].view(np.int8)[address] = out.reshape(address.shape)
 
 

@@ -130,6 +130,14 @@ def test_core_refuses_bases_beyond_its_small_memories(host, number, change):
     check_refused(host, Error.DESCRIPTOR, number, change)
 
 
+@pytest.mark.parametrize("number, change", [
+    (CONV, {"spare": 1, "add": 1}), (ADD, {"spare": 1}),
+    *((number, {"spare": -1}) for number in (CONV, MAX, CHANNEL))])
+def test_core_refuses_beats_left_out_of_sums_and_all_but_one(host, number, change):
+    most = (1 << field_widths(host.programs.config)["spare"]) - 1
+    check_refused(host, Error.DESCRIPTOR, number, change | {"spare": change["spare"] & most})
+
+
 def test_core_refuses_patches_larger_than_a_buffer(host):
     place = host.programs.places
     change = {"segment_bytes": 72, "out_w": 2, "out_h": 1, "hold": 1}

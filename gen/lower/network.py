@@ -12,7 +12,7 @@ from gen.lower.mean import lower_mean
 from gen.lower.mul import by_channel, lower_computed, lower_constant, scratch_storage
 from gen.lower.pool import lower_average, lower_max
 from gen.lower.split_k import split_k
-from gen.lower.steps import Layer, Lowered, Storage
+from gen.lower.steps import WALKS, Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
 from hw.config import CoreConfig, align_up
 from models.graph import Graph, ModelError, Op
@@ -51,7 +51,8 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
     merged = {conv.index for conv in fused.values()}
     layers = [_layer(graph, op, fused.get(op.index), roots, storages, config)
               for op in graph.ops if op.kind in CORE and op.index not in merged]
-    return Lowered(layers=tuple(_in_place(layers, graph, roots)), storages=storages, roots=roots,
+    layers = [_short(layer, storages, config) for layer in _in_place(layers, graph, roots)]
+    return Lowered(layers=tuple(layers), storages=storages, roots=roots,
                    output=graph.output, host=host)
 
 
@@ -212,6 +213,20 @@ def _require_lines(storage, output, op):
             f"{op.name} operands must lie like its output, {output.pixels} pixels of "
             f"{output.channels} channels, not {storage.pixels} of {storage.channels}; "
             f"remove the RESHAPE before it")
+
+
+def _short(layer, storages, config):
+    """A layer whose passes leave out the beats that have no channels, where one group has all."""
+    if not config.short_drains:
+        return layer
+    steps = []
+    for step in layer.steps:
+        unused = max(0, config.C - storages[step.output].channels)
+        spare = min(unused // config.requant_units, config.beats - 2)
+        if spare and step.op in WALKS and step.residual is None:
+            step = replace(step, fields=step.fields | {"spare": spare})
+        steps.append(step)
+    return replace(layer, steps=tuple(steps))
 
 
 def _in_place(layers, graph, roots):
