@@ -44,8 +44,8 @@ class Drain(wiring.Component):
 
     Behaviour
     ---------
-    Takes a pass every ``cycles(config, d.spare)`` cycles, every ``add_cycles(config)`` with ``add``; the
-    issuer keeps passes that far apart, so nothing here ever stalls.
+    Takes a pass every ``cycles(config, d.spare)`` cycles, every ``add_cycles(config)`` with
+    ``add``; the issuer keeps passes that far apart, so nothing here ever stalls.
     """
 
     def __init__(self, config: CoreConfig, index: int):

@@ -121,8 +121,8 @@ DESCRIPTOR = _fields(
     ("add_low", 13, 8, 8, True, "activation clamp of the sum"),
     ("add_high", 13, 16, 8, True, "activation clamp of the sum"),
     ("add_param", 14, 0, 16, False, "parameter group of the sum (and of MAX)"),
-    ("spare", 14, 16, 5, False, "CONV without add, CHANNEL, MAX, where config.short_drains: beats at "
-     "the end of a pass that have no channels and are left out; at least two remain"),
+    ("spare", 14, 16, 5, False, "CONV without add, CHANNEL, MAX, where config.short_drains: beats "
+     "at the end of a pass that have no channels and are left out; at least two remain"),
     ("a_base", 1, 0, 16, False, "ADD, in the place of in_start: first line of the first tensor, "
      "laid out as the output"),
 )

@@ -191,7 +191,8 @@ def random_descriptor(config: CoreConfig, rng: random.Random, op: int, add: int)
     short = config.short_drains and op != Opcode.ADD and not add
     spare = rng.choice([0, rng.randrange(config.beats - 1)]) if short else 0
     return {
-        "op": op, "strip": strip, "spare": spare, "add": add, "table_first": rng.randint(0, 1), "uniform": uniform,
+        "op": op, "strip": strip, "spare": spare, "add": add, "uniform": uniform,
+        "table_first": rng.randint(0, 1),
         "split": rng.randint(0, 1), "out_w": width, "out_h": height, "groups": groups,
         "out_pitch": pitch, "out_row": width * pitch, "out_base": rng.randint(0, tensor),
         "a_base": rng.randint(0, tensor), "res_base": rng.randint(0, tensor),

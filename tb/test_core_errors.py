@@ -135,7 +135,7 @@ def test_core_refuses_bases_beyond_its_small_memories(host, number, change):
     *((number, {"spare": -1}) for number in (CONV, MAX, CHANNEL))])
 def test_core_refuses_beats_left_out_of_sums_and_all_but_one(host, number, change):
     most = (1 << field_widths(host.programs.config)["spare"]) - 1
-    check_refused(host, Error.DESCRIPTOR, number, change | {"spare": change["spare"] & most})
+    check_refused(host, Error.DESCRIPTOR, number, change | {"spare": change["spare"] & most or 1})
 
 
 def test_core_refuses_patches_larger_than_a_buffer(host):
