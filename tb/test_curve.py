@@ -1,7 +1,7 @@
 """The curve: what a point says, its table and picture, and the command."""
 
 import csv
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ from models.prune.masks import vector_mask
 from models.prune.prune import prune
 from models.tflite_reader import parse
 from sim.curve import __main__ as command
-from sim.curve.measure import Point, measure, to_csv, zero_weights
+from sim.curve.measure import Point, measure, zero_weights
 from sim.curve.picture import draw
+from sim.records import to_csv
 from tb.test_accuracy import write_idx
 from tb.tflite_builder import Net
 
@@ -89,7 +90,8 @@ def test_limits_and_inputs_reach_the_measurement(files, tmp_path, monkeypatch):
 
 
 def test_table_has_a_row_per_point():
-    assert to_csv([POINT, replace(POINT, model="a,b", accuracy=1 / 3)]).splitlines()[1:] == [
+    points = [POINT, replace(POINT, model="a,b", accuracy=1 / 3)]
+    assert to_csv([asdict(point) for point in points]).splitlines()[1:] == [
         "dense,up5k,0.25,0.125,0.9,10,1000,1500.5,2,0",
         '"a,b",up5k,0.25,0.125,0.333333,10,1000,1500.5,2,0']
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gen.exits import FAILED, FINE, exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
@@ -24,6 +23,7 @@ from sim.bench import vela
 from sim.bench.measure import CASES, load_case, measure
 from sim.bench.picture import draw
 from sim.bench.text import Results, cycle_cell, quoted, replace_quoted, report
+from sim.progress import progress_bar
 from sim.routed import routed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,9 +132,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Measure, write, and say what came out."""
     require_folder(arguments.output)
-    with Progress(TextColumn("{task.description}", markup=False), BarColumn(),
-                  MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True,
-                  disable=not console.is_terminal) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("", total=len(cases(arguments.network)) * len(arguments.target))
 
         def done(text: str) -> None:

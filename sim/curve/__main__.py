@@ -7,10 +7,10 @@ itself in Verilator, and every byte that it writes is compared with the golden m
 import argparse
 import importlib.util
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gen.exits import FAILED, FINE, exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
@@ -18,8 +18,10 @@ from gen.targets import resolve
 from models.arguments import Parser, positive
 from models.tflite_reader import load
 from sim.accuracy import read_samples
-from sim.curve.measure import Point, measure, to_csv
+from sim.curve.measure import Point, measure
 from sim.curve.picture import draw
+from sim.progress import progress_bar
+from sim.records import to_csv
 
 EXAMPLE = """exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
 
@@ -73,9 +75,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         images, labels = read_samples(graph, arguments.images, arguments.labels)
         samples.append((graph, images[:arguments.limit], labels[:arguments.limit]))
     points = []
-    with Progress(TextColumn("{task.description}", markup=False), BarColumn(),
-                  MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True,
-                  disable=not console.is_terminal) as progress:
+    with progress_bar(console) as progress:
         for graph, images, labels in samples:
             task = progress.add_task(graph.name, total=None)
 
@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                                   lambda batches, task=task: progress.track(
                                       batches, task_id=task, total=len(batches))))
             print(line(points[-1]), flush=True)
-    write_files(arguments.output, {"curve.csv": to_csv(points), "curve.svg": draw(points)})
+    write_files(arguments.output, {"curve.csv": to_csv([asdict(point) for point in points]),
+                                   "curve.svg": draw(points)})
     print(f"{arguments.output}: curve.csv, curve.svg")
     mismatches = sum(point.mismatches for point in points)
     if not mismatches:

@@ -1,9 +1,7 @@
 """One point of the curve: a network's zeros, its accuracy, and its cycles on a simulated core."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -96,14 +94,3 @@ def zero_weights(graph: Graph) -> float:
             if graph.macs(op)]
     return float(np.average([np.mean(data == 0) for _, data in work],
                             weights=[macs for macs, _ in work]))
-
-
-def to_csv(points: Sequence[Point]) -> str:
-    """The points as a table with a header."""
-    out = io.StringIO()
-    rows = [asdict(point) for point in points]
-    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" if isinstance(value, float) else value
-                      for name, value in row.items()} for row in rows)
-    return out.getvalue()

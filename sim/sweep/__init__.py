@@ -1,0 +1,1 @@
+"""Speed-up of one layer against the share of zeros: ``python -m sim.sweep``."""
