@@ -21,8 +21,8 @@ from models.graph import ModelError
 from models.tflite_reader import load, parse
 from sim.activity import visit_costs
 from sim.run import Inference, Session
-from sim.verilated import BINARY, build, cache_folder, source_hash
 from tb import small_core
+from tb.preset_core import simulator
 from tb.random_networks import RandomNet
 from tb.tflite_builder import Net
 
@@ -124,7 +124,7 @@ def check_network(path: Path, target: Target, fit: bool = False) -> None:
     begin = time.process_time()
     predict(program)
     assert time.process_time() - begin < 2
-    inference = measured(program, build(program.core_config))
+    inference = measured(program, simulator(program.core_config))
     assert differences(program, inference) == []
     assert sum(cycles.total for cycles in predict(program)) == inference.cycles
 
@@ -188,14 +188,8 @@ def test_zeros_of_both_kinds_make_a_layer_faster(skipping_core):
     assert min(cycles["act"], cycles["weights"]) >= 1.4 * cycles["on"], cycles
 
 
-def is_built(target: Target) -> bool:
-    return (cache_folder() / f"{target.config.hash:08x}-{source_hash()}" / BINARY).is_file()
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_our_network_takes_the_predicted_cycles(name):
-    if name != "up5k" and not is_built(resolve(name)):
-        pytest.skip(f"no simulator of {name} is there; test-long builds it")
     check_network(FASHION, resolve(name))
 
 
