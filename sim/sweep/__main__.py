@@ -19,7 +19,7 @@ from models.arguments import Parser, positive
 from sim.progress import progress_bar
 from sim.records import to_csv
 from sim.sweep.layer import Shape
-from sim.sweep.measure import ALONE, Point, kinds, sweep
+from sim.sweep.measure import ABLE, Point, kinds, sweep
 from sim.sweep.picture import draw
 
 MOST = 95           # per cent: with more there are layers without any work
@@ -40,7 +40,7 @@ def line(point: Point) -> str:
 
 def left_out(target: Target) -> str:
     """What of the sweep a core has nothing to show for, and why; empty if nothing."""
-    missing = [zeros for zeros in ALONE["both"] if zeros not in kinds(target)]
+    missing = [zeros for zeros in ABLE["both"] if zeros not in kinds(target)]
     return (f"{target.name}: left out {' and '.join(missing)}, as skip={target.config.skip} passes "
             f"over activations only; --set skip=both for all") if missing else ""
 

@@ -7,7 +7,7 @@ import numpy as np
 from models.graph import Graph, Op, Tensor
 
 ZERO_POINT = -128           # of the input, as behind a ReLU
-SCALE, SPREAD = 1 / 128, 4  # of inputs and weights; deviations of a sum that int8 outputs show
+SCALE, SPREAD = 1 / 128, 4  # of inputs and weights; deviations of a sum that int8 can hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def layer(shape: Shape, columns: int, zero_rows: float, seed: int) -> Graph:
     for first in range(0, shape.outputs, columns):
         weights[first:first + columns, some(rng, shape.taps, zero_rows)] = 0
     size = shape.side - shape.kernel + 1
-    # what `inputs` sums to is far from 0, the same in all windows but for its deviation
+    # takes away the mean of the sums where half of the activations are zero
     bias = (weights.sum(axis=1, dtype=np.int64) * ZERO_POINT // 2).astype(np.int32)
     deviation = 128 * 128 * np.sqrt(shape.taps) / 3
     return Graph(name="layer", input=0, output=3, tensors=(

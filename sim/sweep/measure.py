@@ -16,7 +16,7 @@ from sim.simulate import simulate
 from sim.sweep.layer import Shape, inputs, layer
 
 ACTIVATIONS, ROWS, BOTH = "activations", "rows", "both"
-ALONE = {"off": (), "act": (ACTIVATIONS,), "both": (ACTIVATIONS, ROWS, BOTH)}
+ABLE = {"off": (), "act": (ACTIVATIONS,), "both": (ACTIVATIONS, ROWS, BOTH)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Point:
     @property
     def ideal(self) -> float:
         """Speed-up if zeros cost nothing and nothing else were in the way."""
-        return (1 - self.share) ** -len({BOTH: (ACTIVATIONS, ROWS)}.get(self.zeros, (self.zeros,)))
+        return (1 - self.share) ** (-2 if self.zeros == BOTH else -1)
 
     @property
     def measured(self) -> float:
@@ -75,7 +75,7 @@ def kinds(target: Target) -> tuple[str, ...]:
     ConfigError
         Nothing.
     """
-    found = ALONE[target.config.skip]
+    found = ABLE[target.config.skip]
     if not found:
         raise ConfigError(f"{target.name}: skip must be act or both, not {target.config.skip}; "
                           f"take ecp5-25k or ecp5-85k, or give --set skip=act")
@@ -108,7 +108,7 @@ def sweep(target: Target, shape: Shape, shares: Sequence[float], seed: int,
         return layer(shape, target.config.C, rows, seed), inputs(shape, activations, seed)
 
     wanted = kinds(target)
-    dense, wrong = run(target, *drawn(0, 0), "off", stage)[::2]
+    dense, _, wrong = run(target, *drawn(0, 0), "off", stage)
     for zeros in wanted:
         for share in shares:
             cycles, predicted, mismatches = run(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from sim.svg import draw_svg, plain
-from sim.sweep.measure import ALONE, Point
+from sim.sweep.measure import ABLE, Point
 
-COLORS = dict(zip(ALONE["both"], ("#1565c0", "#ef6c00", "#2e7d32"), strict=True))
+COLORS = dict(zip(ABLE["both"], ("#1565c0", "#ef6c00", "#2e7d32"), strict=True))
 TICKS = (1, 2, 4, 8, 16, 32)
 LEAST = 0.9      # bottom of the picture: a loss could be seen
 ROOM = 2         # times the best measured speed-up: its top
