@@ -1,7 +1,7 @@
 """The host port: Wishbone B4 classic to registers and memories."""
 
 from amaranth import Cat, Const, Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import PROGRAM_VERSION, CoreConfig, log2
@@ -9,6 +9,8 @@ from hw.delay import delayed
 from hw.layout import MAGIC, PATIENCE_BITS, REGISTERS, Space
 from hw.ports import read_client, word_client
 from hw.stores import inside, store_port, write_word
+
+STATUS = data.StructLayout({"busy": 1, "done": 1, "zeros": 6, "error": 8, "index": 16})
 
 
 def wishbone(config: CoreConfig) -> wiring.Signature:
@@ -98,7 +100,8 @@ class HostPort(wiring.Component):
         numbers = {name: number for name, number, _, _ in REGISTERS}
         values = {
             "ID": MAGIC, "VERSION": PROGRAM_VERSION, "CONFIG": self.config.hash,
-            "STATUS": Cat(self.busy, self.done, Const(0, 6), self.error, self.index),
+            "STATUS": Cat(self.busy, self.done, Const(0, STATUS["zeros"].width), self.error,
+                          self.index),
             "PROGRAM": self.program, "CYCLES": self.cycles,
         }
         written = {"PROGRAM": self.program}
