@@ -6,6 +6,7 @@ INPUT  ?= $(if $(filter models/fashion/%,$(MODEL)),models/fashion/images.npy,)
 SEED   ?= 1
 WORKERS ?= auto
 BENCH  ?=
+BUS    ?= wishbone
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ lint: setup  ## ruff and pyright
 models: setup  ## fetch the four MLPerf Tiny networks into build/models
 	$(BIN)/python -m models.fetch
 
-verilog: setup  ## generate the core into build/verilog/TARGET
-	$(BIN)/systolith generate --target $(TARGET) -o build/verilog/$(notdir $(basename $(TARGET)))
+verilog: setup  ## generate the core into build/verilog/TARGET (BUS=axi: AXI ports)
+	$(BIN)/systolith generate --target $(TARGET) --bus $(BUS) -o build/verilog/$(notdir $(basename $(TARGET)))
 
 sim: setup  ## simulate MODEL on TARGET with INPUT (.npy, one input per first index)
 	@test -n '$(INPUT)' || { echo "error: INPUT must name a .npy file of inputs" >&2; exit 2; }

@@ -125,9 +125,9 @@ def generate(arguments) -> int:
     from gen.verilog import emit
     with _progress() as progress:
         progress.add_task(f"generating Verilog for {target.name}", total=None, count="")
-        text = emit(target.config)
+        text = emit(target.config, arguments.bus)
     write_files(output, {"systolith.v": text, "config.toml": to_toml(target),
-                         "registers.md": registers(target.config)})
+                         "registers.md": registers(target.config, arguments.bus)})
     print(f"{output}: systolith.v, config.toml, registers.md")
     return FINE
 
@@ -283,6 +283,9 @@ def _parser() -> Parser:
     sub.set_defaults(target=DEFAULT_TARGET)
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
+    sub.add_argument("--bus", choices=("wishbone", "axi"), default="wishbone",
+                     help="ports: Wishbone B4 (the default), or AXI4-Lite with AXI4-Streams for "
+                          "input, output and pages")
     sub.add_argument("--list", action="store_true", help="print every parameter and its range")
     sub.add_argument("-o", "--output", type=_folder, metavar="DIR", help=OUTPUT_HELP)
 

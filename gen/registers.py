@@ -2,6 +2,14 @@
 
 from collections.abc import Iterable
 
+from hw.axi.layout import (
+    CONTROL,
+    CONTROL_DOCS,
+    STATUS,
+    STATUS_DOCS,
+    STREAM_REGISTERS,
+    bit_positions,
+)
 from hw.config import PROGRAM_VERSION, CoreConfig, slot_bytes
 from hw.layout import (
     COUNTERS,
@@ -55,9 +63,10 @@ def table(head: Iterable[str], rows: Iterable[Iterable]) -> str:
     return "\n".join(lines)
 
 
-def _address_map(config: CoreConfig) -> str:
+def _address_map(config: CoreConfig, bus: str) -> str:
     rows = []
-    for space, words in ({Space.REGS: len(REGISTERS)} | space_words(config)).items():
+    last = (STREAM_REGISTERS if bus == "axi" else REGISTERS)[-1]
+    for space, words in ({Space.REGS: last[1] + 1} | space_words(config)).items():
         base = space << config.space_bits
         name, access = SPACE_DOCS[space]
         rows.append((f"`{space.name}`", f"0x{4 * base:07x}", f"0x{4 * (base + words) - 1:07x}",
@@ -72,6 +81,31 @@ def _registers(config: CoreConfig) -> str:
     return table(("register", "byte offset", "access", "value after reset", "meaning"), rows)
 
 
+def stream_registers() -> str:
+    """Return the tables of the registers that AXI streams have, in Markdown."""
+    registers = table(("register", "byte offset", "access", "meaning"), [
+        (f"`{name}`", f"0x{4 * offset:02x}", access, doc)
+        for name, offset, access, doc in STREAM_REGISTERS])
+    return "\n\n".join((registers, _bits("STREAM_CONTROL", CONTROL, CONTROL_DOCS),
+                        _bits("STREAM_STATUS", STATUS, STATUS_DOCS)))
+
+
+def _bits(register: str, layout, docs) -> str:
+    return table((f"bit of `{register}`", "name", "meaning"), [
+        (bit, f"`{name}`", docs[name]) for name, bit in bit_positions(layout).items()])
+
+
+def _port(config: CoreConfig, bus: str) -> str:
+    """What the host's port is called and how it counts."""
+    space, word = (f"{config.space_bits + 2}..{config.space_bits}", f"{config.space_bits - 1}..0")
+    wishbone = (f"Wishbone B4 classic, 32-bit data. `bus__adr` counts words: bits {space} are the "
+                f"space, bits {word} the word within it. `bus__ack` or `bus__err` answers every "
+                f"access; memories answer `err` while the core is busy.")
+    axi = ("AXI4-Lite, 32-bit data, byte addresses. SLVERR answers a write of a part of a word, an "
+           "access beyond a memory, and one to a memory while the core is busy.")
+    return {"wishbone": wishbone, "axi": axi}[bus]
+
+
 def _descriptor() -> str:
     rows = [(field.word, f"{field.low + field.width - 1}..{field.low}", f"`{field.name}`",
              "signed" if field.signed else "unsigned", field.doc)
@@ -83,11 +117,12 @@ def _codes(members, docs) -> str:
     return table(("code", "name", "meaning"), [(int(m), m.name, docs[m]) for m in members])
 
 
-def registers(config: CoreConfig) -> str:
+def registers(config: CoreConfig, bus: str = "wishbone") -> str:
     """Return registers.md for a core, in Markdown."""
     settings = ", ".join(f"{name} = {value}" for name, value in config.items().items())
     counters = table(("word", "counter", "meaning"),
                      [(n, f"`{name}`", doc) for n, (name, doc) in enumerate(COUNTERS)])
+    streams = f"## Streams\n{stream_registers()}\n\n" if bus == "axi" else ""
     return f"""\
 # Host port, registers and descriptors
 Generated from `hw/layout.py`; do not edit.
@@ -95,11 +130,9 @@ Generated from `hw/layout.py`; do not edit.
 Configuration hash 0x{config.hash:08x}: {settings}.
 
 ## Host port
-Wishbone B4 classic, 32-bit data. `bus__adr` counts words: bits {config.space_bits + 2}..\
-{config.space_bits} are the space, bits {config.space_bits - 1}..0 the word within it. `bus__ack` \
-or `bus__err` answers every access; memories answer `err` while the core is busy.
+{_port(config, bus)}
 
-{_address_map(config)}
+{_address_map(config, bus)}
 
 ## Registers
 {_registers(config)}
@@ -108,7 +141,7 @@ Status error codes:
 
 {_codes(Error, ERROR_DOCS)}
 
-## Program
+{streams}## Program
 A program starts on a line ({config.V} bytes) of the activation memory with a header of \
 {HEADER_WORDS} words: magic 0x{MAGIC:08x}, version {PROGRAM_VERSION}, configuration hash, number \
 of descriptors without END. Slots of {slot_bytes(config)} bytes follow: {DESCRIPTOR_WORDS} words \

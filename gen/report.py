@@ -83,8 +83,9 @@ def markdown(program: Program, store: Store = STORE) -> str:
             parts = f"paged: {use['needed']:,} bytes in all"
         lines.append(f"| {name} | {use['there']:,} | {use['used']:,} | {parts} |")
     lines += ["", f"Program header at line {program.program_line}; input at line "
-              f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel; output at line "
-              f"{program.output.line}.", ""]
+              f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel, "
+              f"{program.input.size} in all; output at line {program.output.line}, "
+              f"{program.output.pixel_bytes} bytes a pixel, {program.output.size} in all.", ""]
     return "\n".join(lines)
 
 
@@ -132,7 +133,7 @@ def _skipping(program: Program, store: Store, total: int) -> dict:
 
 def _place(place):
     return {"tensor": place.tensor, "shape": list(place.shape), "line": place.line,
-            "pixel_bytes": place.pixel_bytes}
+            "pixel_bytes": place.pixel_bytes, "bytes": place.size}
 
 
 def _layer(program: Program, layer: LayerInfo, cycles: Cycles):

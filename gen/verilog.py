@@ -17,26 +17,39 @@ HEADER = """\
 // Configuration hash 0x{hash:08x}, program version {version}, Amaranth {amaranth}.
 {settings}
 //
-// Ports: clk, rst (synchronous, active high), irq, and bus__*: Wishbone B4 classic, 32 bits, word
-// addresses (registers.md).
+{ports}
 {reset}
 """
+PORTS = {
+    "wishbone": """\
+// Ports: clk, rst (synchronous, active high), irq, and bus__*: Wishbone B4 classic, 32 bits, word
+// addresses (registers.md).""",
+    "axi": """\
+// Ports: aclk, aresetn (synchronous, active low), irq, s_axil_*: AXI4-Lite, 32 bits, for registers
+// and memories (registers.md), s_axis_* and m_axis_*: AXI4-Stream, input and output tensors.""",
+}
+PAGE_PORTS = {
+    "wishbone": "// pages__* and rewind: the backing store.",
+    "axi": "// s_axis_pages_* and rewind: AXI4-Stream, the backing store.",
+}
 # Names of array elements: Yosys' ABC9 would take `a[2]` for bit 2 of a, and give both one driver.
 ELEMENT = re.compile(r"\\\S+\[\S+")
 RESET = {
     "ice40": """\
-// Reset: hold rst after configuration until the block RAMs of the iCE40 can be read: 3 us, or
+// Reset: hold it after configuration until the block RAMs of the iCE40 can be read: 3 us, or
 // 100 us when the clock comes from the internal oscillator.""",
 }
 RESET_DEFAULT = """\
-// Reset: hold rst for a few cycles after configuration."""
+// Reset: hold it for a few cycles after configuration."""
 
 
-def header(config: CoreConfig) -> str:
+def header(config: CoreConfig, bus: str) -> str:
     """Return the comment at the top of the file."""
     settings = "\n".join(f"//   {name} = {value}" for name, value in config.items().items())
+    ports = PORTS[bus] + ("\n" + PAGE_PORTS[bus] if config.pages else "")
     return HEADER.format(hash=config.hash, version=PROGRAM_VERSION, amaranth=amaranth_version,
-                         settings=settings, reset=RESET.get(config.memory, RESET_DEFAULT))
+                         settings=settings, ports=ports,
+                         reset=RESET.get(config.memory, RESET_DEFAULT))
 
 
 def convert(component, name: str) -> str:
@@ -56,10 +69,18 @@ def convert(component, name: str) -> str:
     return ELEMENT.sub(lambda found: found[0].replace("[", ".").replace("]", ""), text)
 
 
-def emit(config: CoreConfig) -> str:
+def emit(config: CoreConfig, bus: str = "wishbone") -> str:
     """Return the Verilog of a core, its top module called `systolith`.
 
-    The text depends on the configuration and the pinned tools alone: no paths, no dates.
+    The text depends on the arguments and the pinned tools alone: no paths, no dates.
+
+    Parameters
+    ----------
+    config : CoreConfig
+    bus : str
+        "wishbone": the core as it is (`hw.core.Core`); "axi": with AXI4-Lite and AXI4-Streams
+        (`hw.axi.core.AxiCore`).
     """
-    from hw.core import Core  # slow to import
-    return header(config) + convert(Core(config), TOP)
+    from hw.axi.core import AxiCore  # slow to import
+    from hw.core import Core
+    return header(config, bus) + convert({"wishbone": Core, "axi": AxiCore}[bus](config), TOP)

@@ -1,6 +1,6 @@
 """The core with AXI ports."""
 
-from amaranth import Module, ResetInserter
+from amaranth import ClockDomain, DomainRenamer, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -56,13 +56,15 @@ class AxiCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, reset = self.config, ResetInserter(~self.aresetn)
-        m.submodules.core = core = Core(config)      # its clock domain becomes that of the others
+        m.domains.axi = axi = ClockDomain()          # the core has its own, without reset
+        config, here = self.config, DomainRenamer("axi")
+        m.submodules.core = core = Core(config)
         lite, registers = AxiLite(config), StreamRegisters(config)
         share, streams = BusShare(config), Streams(config)
-        m.submodules.lite, m.submodules.registers = reset(lite), reset(registers)
-        m.submodules.share, m.submodules.streams = reset(share), reset(streams)
+        m.submodules.lite, m.submodules.registers = here(lite), here(registers)
+        m.submodules.share, m.submodules.streams = here(share), here(streams)
         m.d.comb += [core.clk.eq(self.aclk), core.rst.eq(~self.aresetn),
+                     axi.clk.eq(self.aclk), axi.rst.eq(~self.aresetn),
                      streams.irq.eq(core.irq), self.irq.eq(core.irq | registers.alarm)]
         connect_lite(m, self, LITE, lite.axi)
         wiring.connect(m, lite.bus, registers.bus)
@@ -77,7 +79,7 @@ class AxiCore(wiring.Component):
             m.d.comb += getattr(registers, name).eq(getattr(streams, name))
         if config.pages:
             frames = PageFrames()
-            m.submodules.frames = reset(frames)
+            m.submodules.frames = here(frames)
             connect_stream(m, self, PAGES, frames.i)
             wiring.connect(m, frames.o, core.pages)
             m.d.comb += [frames.rewind.eq(core.rewind), self.rewind.eq(core.rewind)]

@@ -1,4 +1,4 @@
-"""AXI4-Lite and AXI4-Stream as Amaranth signatures, and as ports with the names AXI tools expect."""
+"""AXI4-Lite and AXI4-Stream as signatures, and as ports with the names that tools expect."""
 
 from amaranth import Module
 from amaranth.lib import data, wiring
