@@ -55,11 +55,19 @@ class AxiHost:
             self.streams.append(self.pages)
         writes, reads = self.lite.write_if, self.lite.read_if
         self.aw, self.w, self.b = writes.aw_channel, writes.w_channel, writes.b_channel
-        for number, channel in enumerate((self.aw, self.w, self.b, reads.ar_channel,
-                                          reads.r_channel, *self.streams)):
+        self.channels = [self.aw, self.w, self.b, reads.ar_channel, reads.r_channel, *self.streams]
+        for channel in (self.lite.write_if, self.lite.read_if, *self.channels):
             channel.log.setLevel(logging.ERROR)
+        self.share = pause
+        self.pause(pause)
+
+    def pause(self, share: float):
+        """Choose in which share of the cycles each channel pauses."""
+        for number, channel in enumerate(self.channels):
             rng = random.Random(number)
-            channel.set_pause_generator(rng.random() < pause for _ in iter(int, 1))
+            channel.set_pause_generator(
+                (rng.random() < share for _ in iter(int, 1)) if share else None)
+            channel.pause = False
 
     async def start(self):
         """Clock, reset, monitors."""
@@ -156,11 +164,13 @@ class AxiHost:
         raise AssertionError(f"none of {names} was set")
 
     async def load(self, program: Program):
-        """Write a program's sections."""
+        """Write a program's sections, without pauses."""
+        self.pause(0)
         for section in program.sections:
             if section.space != Space.STORE:
                 data = section.data + bytes(-len(section.data) % 4)
                 assert await self.write(Space(section.space), section.offset, data)
+        self.pause(self.share)
 
     async def arm(self, program: Program):
         """Say where a program and its tensors lie, and let the streams run it."""
