@@ -4,10 +4,12 @@ import random
 import struct
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ClockCycles, gather
+from cocotb.triggers import ClockCycles, FallingEdge, gather
+from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiStreamFrame
 
 from gen.compile import compile_model, paged_program
@@ -15,6 +17,7 @@ from gen.image import Program, pack_input, unpack_tensor
 from gen.lower import lower
 from gen.pages import Paging
 from gen.targets import PRESETS
+from hw.axi.streams import Streams
 from hw.config import PROGRAM_VERSION, CoreConfig
 from hw.layout import MAGIC, Error, Space
 from hw.stores import space_words
@@ -142,6 +145,33 @@ async def frames_fill_and_empty_the_memory(dut, pause):
         seen |= errors or {"sent"}
     assert seen == {"sent", "early", "late"}
     assert await host.read(Space.ACT, 0, len(memory) // 4) == memory
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def words_take_their_cycles(dut):
+    """Without pauses, each word of a frame takes as long as `Streams` says."""
+    host, config, rng = await awake(dut, 0.0)
+    assert await host.write(Space.ACT, 0, empty_program(config))
+    await host.put(IN_LINE=80 // config.V, IN_BYTES=80, OUT_LINE=80 // config.V, OUT_BYTES=80)
+    await host.control("receive", "start", "send")
+    times = {"s_axis": [], "m_axis": []}
+
+    async def watch(prefix):
+        valid, ready = (getattr(dut, f"{prefix}_t{name}") for name in ("valid", "ready"))
+        while True:
+            await FallingEdge(dut.aclk)
+            if valid.value and ready.value:
+                times[prefix].append(get_sim_time("ns") // 10)
+
+    for prefix in times:
+        cocotb.start_soon(watch(prefix))
+    data = rng.randbytes(80)
+    await host.send(data)
+    assert await host.receive() == data
+    for prefix, cycles in (("s_axis", Streams.WRITE_CYCLES),
+                           ("m_axis", Streams.read_cycles(config))):
+        assert {b - a for a, b in pairwise(times[prefix])} == {cycles}, prefix
+        assert len(times[prefix]) == 20
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")

@@ -15,7 +15,7 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ("plain", pytest.param("ice40", marks=pytest.mark.long)))
 def test_axi_ports_keep_their_contract(name, tmp_path):
     config = CONFIGS[name]
     run_cocotb(AxiCore(config), "tb.cocotb_axi", name=name, work_dir=tmp_path,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import systolith
+from gen.image import load
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
 from gen.pnr.flow import CIRCLES, CONFLICT, circling, exceeded, first_error, goal_mhz
@@ -128,6 +129,8 @@ def test_compile_writes_program_and_reports(capsys, tmp_path):
         ["program.bin", "report.json", "report.md"]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["model"] == "fashion" and report["macs"] > 1e6
+    place = load(tmp_path / "program.bin").output
+    assert (report["output"]["line"], report["output"]["bytes"]) == (place.line, place.size)
 
 
 def test_compile_refuses_a_model_that_does_not_fit(capsys, tmp_path, mlperf):
@@ -195,6 +198,14 @@ def test_names_are_printed_as_they_are(capsys, tmp_path):
     path = tmp_path / "a[bold]b[red].tflite"
     path.write_bytes(Path(MODEL).read_bytes())
     assert path.stem in run(capsys, "check", path)[1]
+
+
+def test_generate_writes_the_ports_that_were_asked_for(capsys, tmp_path):
+    code, _, _ = run(capsys, "generate", "--target", "up5k", "--bus", "axi", "-o", tmp_path)
+    assert code == 0
+    assert "s_axil_awaddr" in (tmp_path / "systolith.v").read_text()
+    assert "STREAM_CONTROL" in (tmp_path / "registers.md").read_text()
+    assert "wishbone" in refused(capsys, "generate", "--bus", "ahb", "-o", tmp_path)
 
 
 def test_generate_writes_a_configuration_that_resolves_to_itself(capsys, tmp_path):

@@ -10,6 +10,7 @@ from hw.axi.signals import BEAT
 from hw.config import CoreConfig, log2
 from hw.host import STATUS, wishbone
 from hw.layout import REGISTERS, Space
+from hw.ports import read_latency
 
 NUMBERS = {name: number for name, number, _, _ in REGISTERS}
 
@@ -31,11 +32,19 @@ class Streams(wiring.Component):
 
     Behaviour
     ---------
-    Takes a frame while the core is idle, a word in 3 cycles or more. A frame of the wrong length is
+    Takes a frame while the core is idle, a word in WRITE_CYCLES; sends one in ``read_cycles``; more
+    where the host uses the port, too. A frame of the wrong length is
     taken to its TLAST and starts nothing. Of an input's last word only the bytes that belong to
     the tensor must be kept. An output leaves before the next input is taken; its frame always has
     its full length.
     """
+
+    WRITE_CYCLES = 3
+
+    @staticmethod
+    def read_cycles(config: CoreConfig) -> int:
+        """Cycles of a word of an output."""
+        return 4 + read_latency(config) + config.pipelined
 
     def __init__(self, config: CoreConfig):
         self.config, count = config, byte_count_bits(config)
