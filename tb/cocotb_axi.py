@@ -116,12 +116,22 @@ def random_frame(rng: random.Random, size: int) -> tuple[bytes, list[int], set[s
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(pause=PAUSES)
 async def frames_fill_and_empty_the_memory(dut, pause):
-    """Whole ones start a program, whose output leaves; wrong ones set their bits and do not."""
+    """Whole ones start a program, whose output leaves; wrong ones set their bits and do not.
+
+    The host uses the port at the same time.
+    """
     host, config, rng = await awake(dut, pause)
     lines, program = 320 // config.V, empty_program(config)
     memory = bytearray(program + rng.randbytes(lines * config.V - len(program)))
     assert await host.write(Space.ACT, 0, bytes(memory))
     await host.control("receive", "start", "send")
+
+    async def disturb():
+        while True:
+            assert await host.get("ID") == MAGIC
+            await ClockCycles(dut.aclk, rng.randint(1, 9))
+
+    cocotb.start_soon(disturb())
     seen = set()
     for _ in range(FRAMES):
         size, out = (rng.choice([1, 4, rng.randint(1, 100), rng.randint(1, 12)]) for _ in "io")
