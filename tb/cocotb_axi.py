@@ -258,12 +258,16 @@ def network(config: CoreConfig, paged: bool) -> tuple[Graph, Program]:
     return graph, paged_program(graph, target, paging, lower(graph, config))
 
 
-async def infer(host: AxiHost, graph: Graph, program: Program, count: int, seed: int):
+async def infer(host: AxiHost, graph: Graph, program: Program, count: int, seed: int,
+                late_send: bool = False):
     """Inputs queue up at one stream, outputs leave the other; all equal the golden model's."""
     x = np.random.default_rng(seed).integers(-128, 128, (count, *graph.tensors[graph.input].shape),
                                              np.int8)
     for each in x:
         await host.send(pack_input(program, each)[1][:program.input.size])
+    if late_send:
+        await host.sent()
+        await host.control("receive", "start", "send")
     for number, each in enumerate(x):
         place = program.output
         got = unpack_tensor(place, await host.receive())
@@ -281,6 +285,10 @@ async def network_equals_golden(dut, pause):
     await host.load(program)
     await host.arm(program)
     await infer(host, graph, program, INPUTS, 1)
+    await host.control()                            # a run of the host's own; its output stays
+    await host.put(CONTROL=1)
+    await host.control("receive", "start")          # an input waits for its end
+    await infer(host, graph, program, 1, 2, late_send=True)
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
