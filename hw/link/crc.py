@@ -21,11 +21,7 @@ class SerialCrc(wiring.Component):
     o : Out(1)
         The next bit of the CRC of what was taken, lowest first.
     differs : Out(1)
-        A bit that is taken is not the one of the CRC of all bits before.
-
-    Behaviour
-    ---------
-    A message ends with its CRC if the last 32 bits did not differ.
+        `bit` is not that bit.
     """
 
     def __init__(self):

@@ -1,16 +1,16 @@
 """Checks packets, executes them and answers: a bit a cycle, for few registers and gates."""
 
-from amaranth import Cat, Const, Module, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig
 from hw.host import wishbone
-from hw.link import protocol
+from hw.link import decoder, encoder, protocol
 from hw.link.address import Address
 from hw.link.crc import SerialCrc
-from hw.link.encoder import item
-from hw.link.protocol import Command
+from hw.link.session import Session
+from hw.link.states import States
 
 
 class Executor(wiring.Component):
@@ -28,7 +28,7 @@ class Executor(wiring.Component):
         A frame waits; it is done with.
     start : Out(1)
         The frame is read from its beginning on: reset of the decoder.
-    index : Out(3), i : In(stream of bits), end : In(1), sound : In(1)
+    index : Out(3), i : In(stream of {bit, void}), end : In(1), sound : In(1)
         To and from `hw.link.decoder.Decoder`.
     o : Out(stream of {byte, end})
         Replies, see `hw.link.encoder.Encoder`.
@@ -53,8 +53,8 @@ class Executor(wiring.Component):
         self.config, self._divisor = config, divisor
         super().__init__({
             "pending": In(1), "release": Out(1), "start": Out(1), "index": Out(3),
-            "i": In(stream.Signature(unsigned(1))), "end": In(1), "sound": In(1),
-            "o": Out(stream.Signature(item)), "silent": In(1), "boot_failed": In(8),
+            "i": In(stream.Signature(decoder.item)), "end": In(1), "sound": In(1),
+            "o": Out(stream.Signature(encoder.item)), "silent": In(1), "boot_failed": In(8),
             "bus": Out(wishbone(config)), "core_rst": Out(1), "armed": Out(1), "started": Out(1),
             "fault": Out(1), "idle": Out(1)})
 
@@ -62,180 +62,108 @@ class Executor(wiring.Component):
         m = Module()
         m.submodules.crc = crc = SerialCrc()
         m.submodules.address = address = Address(self.config)
-        bus = self.bus
-        index, word = Signal(5), Signal(32, reset_less=True)     # bit of the word that moves
-        # It moves by a bit: in from the decoder, out to the encoder (and around), or in from here.
-        load, emit, status, sums = Signal(), Signal(), Signal(), Signal()
-        step, bit, whole = Signal(), Signal(), Signal()
-        checked, ones = Signal(), Signal()     # the second reading; no bit of this word differed
+        m.submodules.session = session = Session()
+        # Command and Address, Data if it writes, Tail (the CRC) and End: twice; the second time
+        # Echo follows the address, and accesses (Write, Read) the data or replies.
+        s = States("Idle Command Address Data Tail End Drop Echo Write Read Reply "
+                   "Status Trailer Sum Seal Close")
+        bus, index, word = self.bus, Signal(5), Signal(32, reset_less=True)
+        step, whole, bit = Signal(), Signal(), Signal()  # the word moves by `bit`; as a whole
+        load, emit = Signal(), Signal()                  # it comes from the decoder, goes out
+        checked, ones = Signal(), Signal()               # second reading; all bits agreed
         left, none, counts = Signal(8, reset_less=True), Signal(), Signal()
-        session, loading, last = Signal(), Signal(), Signal(protocol.SEQUENCE_BITS)
-        disordered, refused = Signal(), Signal()
-        barred, done = Signal(), Signal()
+        sent, barred, done = Signal(), Signal(), Signal()
+        first, byte = index[3:] == 0, index[:3] == 0
 
         m.d.comb += [
-            self.index.eq(index), self.i.ready.eq(load), self.o.p.byte.eq(word),
-            self.o.valid.eq(emit & (index[:3] == 0) & ~self.silent),
-            step.eq(load & self.i.valid | status | sums
-                    | emit & ((index[:3] != 0) | self.o.ready | self.silent)),
+            load.eq(s.Command | s.Address | s.Data | s.Tail), self.i.ready.eq(load),
+            emit.eq(s.Echo | s.Reply | s.Trailer | s.Seal), sent.eq(self.o.ready | self.silent),
+            self.o.valid.eq((emit & byte | s.Close) & ~self.silent), self.o.p.byte.eq(word),
+            self.o.p.end.eq(s.Close), self.index.eq(index),
+            step.eq(load & self.i.valid & ~self.i.p.void | s.Status | s.Sum
+                    | emit & (~byte | sent)),
             whole.eq(step & (index == 31)),
-            crc.bit.eq(bit), crc.give.eq(sums), crc.step.eq(step & (emit | sums | load & ~checked)),
-            address.bit.eq(bit), address.index.eq(index),
-            bus.adr.eq(address.o), bus.dat_w.eq(word), bus.sel.eq(0xF), bus.stb.eq(bus.cyc),
+            bit.eq((load & self.i.p.bit) | (emit & word[0]) | (s.Sum & crc.o)
+                   | (s.Status & self._status(session, address).bit_select(index, 1))),
+            crc.bit.eq(bit), crc.give.eq(s.Sum | s.Tail),
+            crc.clear.eq(s.Idle | (s.Address & checked)),
+            crc.step.eq(step & ~s.Status & ~(load & checked)),
+            address.bit.eq(bit), address.index.eq(index), address.load.eq(s.Address & step),
+            address.turn.eq((s.Data | s.Reply) & step), address.clear.eq(s.Idle),
+            counts.eq(s.Address | s.Data | s.Reply),
         ]
-        with m.If(load):
-            m.d.comb += bit.eq(self.i.payload)
-        with m.Elif(status):
-            m.d.comb += bit.eq(self._status(session, loading, disordered, refused, address.bad)
-                               .bit_select(index, 1))
-        with m.Elif(sums):
-            m.d.comb += bit.eq(crc.o)
-        with m.Else():
-            m.d.comb += bit.eq(word[0])
+        with m.If(step | (load & self.i.valid)):
+            m.d.sync += index[:3].eq(index[:3] + 1)
+        with m.If(step & (index[:3] == 7)):
+            m.d.sync += index[3:].eq(index[3:] + 1)
         with m.If(step):
-            m.d.sync += [index.eq(index + 1), ones.eq(~crc.differs & (ones | (index == 0)))]
-            with m.If(~address.load):
-                m.d.sync += word.eq(Cat(word[1:], bit))
-            with m.If(counts & (index[3:] == 0)):      # `left` goes round, less one
-                borrow = none | (index[:3] == 0)
-                m.d.sync += [left.eq(Cat(left[1:], left[0] ^ borrow)), none.eq(~left[0] & borrow)]
+            m.d.sync += ones.eq(~crc.differs & (ones | (index == 0)))
+        with m.If((step & ~s.Address) | s.Read):
+            m.d.sync += word.eq(Mux(s.Read, bus.dat_r, Cat(word[1:], bit)))
+        borrow = none | byte
+        with m.If(step & ((counts & first) | (s.Command & (index[3:] == protocol.WORDS_LOW // 8)))):
+            # The number of words comes in or goes round, less one.
+            m.d.sync += left.eq(Cat(left[1:], Mux(counts, left[0] ^ borrow, bit)))
+        with m.If(step & counts & first):
+            m.d.sync += none.eq(~left[0] & borrow)
 
-        m.d.sync += self.core_rst.eq(0)
-        with m.FSM():
-            with m.State("Idle"):
-                m.d.comb += [self.start.eq(self.pending), crc.clear.eq(1), address.clear.eq(1),
-                             self.idle.eq(~self.pending)]
-                m.d.sync += [index.eq(0), checked.eq(0), disordered.eq(0), refused.eq(0)]
-                with m.If(self.pending):
-                    m.next = "Command"
-            with m.State("Command"):
-                m.d.comb += load.eq(1)
-                with m.If(step & (index[3:] == protocol.WORDS_LOW // 8)):
-                    m.d.sync += left.eq(Cat(left[1:], bit))
-                with m.If(whole):
-                    m.next = "Address"
-                self._drop_early(m)
-            with m.State("Address"):
-                m.d.comb += [load.eq(1), address.load.eq(step), counts.eq(1),
-                             crc.clear.eq(checked)]
-                with m.If(whole):
-                    m.next = "Tail"
-                    with m.If(checked):
-                        m.next = "Echo"
-                    with m.Elif(word[0] & ~none):      # WRITE
-                        m.next = "Data"
-                self._drop_early(m)
-            with m.State("Data"):
-                m.d.comb += [load.eq(1), address.turn.eq(step), counts.eq(1)]
-                with m.If(whole):
-                    with m.If(checked):
-                        m.next = "Write"
-                    with m.Elif(none):
-                        m.next = "Tail"
-                self._drop_early(m)
-            with m.State("Tail"):
-                m.d.comb += load.eq(1)
-                with m.If(whole):
-                    m.next = "End"
-                self._drop_early(m)
-            with m.State("End"):
-                with m.If(self.end & self.sound & ones):
-                    m.d.comb += self.start.eq(1)
-                    m.d.sync += checked.eq(1)
-                    m.next = "Command"
-                with m.Elif(self.end | self.i.valid):
-                    m.next = "Drop"
-            with m.State("Drop"):
-                m.d.comb += [self.release.eq(1), self.fault.eq(1)]
-                m.next = "Idle"
-            with m.State("Echo"):
-                m.d.comb += emit.eq(1)
-                with m.If(whole):
-                    self._begin(m, Cat(word[1:], bit), none, session, loading, last, disordered,
-                                refused)
-            with m.State("Write"):
-                m.d.comb += [bus.cyc.eq(~barred), bus.we.eq(1),
-                             self.started.eq(address.control & bus.ack & word[0])]
-                with m.If(address.control & ~self.armed):
-                    m.d.comb += barred.eq(1)
-                    m.d.sync += refused.eq(1)
-                with m.If(done):
-                    m.next = "Data"
-                    with m.If(none):
-                        m.next = "Status"
-            with m.State("Read"):
-                m.d.comb += bus.cyc.eq(~barred)
-                m.d.sync += word.eq(bus.dat_r)
-                with m.If(done):
-                    m.next = "Reply"
-            with m.State("Reply"):
-                m.d.comb += [emit.eq(1), address.turn.eq(step), counts.eq(1)]
-                with m.If(whole):
-                    m.next = "Read"
-                    with m.If(none):
-                        m.next = "Status"
-            with m.State("Status"):
-                m.d.comb += status.eq(1)
-                with m.If(whole):
-                    m.next = "Trailer"
-            with m.State("Trailer"):
-                m.d.comb += emit.eq(1)
-                with m.If(whole):
-                    m.next = "Sum"
-            with m.State("Sum"):
-                m.d.comb += sums.eq(1)
-                with m.If(whole):
-                    m.next = "Seal"
-            with m.State("Seal"):
-                m.d.comb += emit.eq(1)
-                with m.If(whole):
-                    m.next = "Close"
-            with m.State("Close"):
-                m.d.comb += [self.o.valid.eq(~self.silent), self.o.p.end.eq(1)]
-                with m.If(self.o.ready | self.silent):
-                    m.d.comb += [self.release.eq(1),
-                                 self.fault.eq(disordered | refused | address.bad)]
-                    m.next = "Idle"
-        with m.If(address.bad | refused):
-            m.d.comb += barred.eq(1)
-        m.d.comb += [address.fail.eq(bus.cyc & bus.err), address.used.eq(done),
-                     done.eq(barred | bus.ack | bus.err)]
+        good = self.end & self.sound & ones
+        with m.If(s.Idle):
+            m.d.sync += [index.eq(0), checked.eq(0)]
+        with m.Elif(s.End & good):
+            m.d.sync += checked.eq(1)
+        self._transitions(s, whole, none, checked, good, word[0], session, done, sent)
+        s.build(m)
+
+        m.d.comb += [
+            session.word.eq(Cat(word[1:], bit)), session.begin.eq(s.Echo & whole),
+            session.clear.eq(s.Idle),
+            session.refuse.eq(s.Write & address.control & ~session.armed),
+            barred.eq(address.bad | session.refused | session.refuse),
+            bus.cyc.eq((s.Write | s.Read) & ~barred), bus.stb.eq(bus.cyc), bus.we.eq(s.Write),
+            bus.sel.eq(0xF), bus.adr.eq(address.o), bus.dat_w.eq(word),
+            done.eq(barred | bus.ack | bus.err), address.fail.eq(bus.cyc & bus.err),
+            address.used.eq((s.Write | s.Read) & done),
+            self.started.eq(s.Write & address.control & bus.ack & word[0]),
+            self.core_rst.eq(session.core_rst), self.armed.eq(session.armed),
+            self.idle.eq(s.Idle & ~self.pending), self.release.eq(s.Drop | s.Close & sent),
+            self.fault.eq(s.Drop | s.Close & sent & (session.disordered | barred)),
+            self.start.eq((s.Idle & self.pending) | (s.End & good)),
+        ]
         return m
 
-    def _drop_early(self, m):
-        """The frame ends before its packet; it cannot when it is read a second time."""
-        with m.If(self.end):
-            m.next = "Drop"
+    def _transitions(self, s, whole, none, checked, good, write, session, done, sent):
+        """What follows what; a frame that ends early is dropped."""
+        for state in ("Command", "Address", "Data", "Tail"):
+            s.go(state, self.end, "Drop")
+        s.go("Idle", self.pending, "Command")
+        s.go("Command", whole, "Address")
+        s.go("Address", whole & checked, "Echo")
+        s.go("Address", whole & ~checked & write & ~none, "Data")
+        s.go("Address", whole & ~checked & ~(write & ~none), "Tail")
+        s.go("Data", whole & checked, "Write")
+        s.go("Data", whole & ~checked & none, "Tail")
+        s.go("Tail", whole, "End")
+        s.go("End", good, "Command")
+        s.go("End", (self.end & ~good) | self.i.valid, "Drop")
+        s.go("Drop", Const(1), "Idle")
+        s.go("Echo", whole & session.writes & ~none, "Data")
+        s.go("Echo", whole & session.reads & ~none, "Read")
+        s.go("Echo", whole & ((~session.writes & ~session.reads) | none), "Status")
+        s.go("Write", done & none, "Status")
+        s.go("Write", done & ~none, "Data")
+        s.go("Read", done, "Reply")
+        s.go("Reply", whole & none, "Status")
+        s.go("Reply", whole & ~none, "Read")
+        for state, after in (("Status", "Trailer"), ("Trailer", "Sum"), ("Sum", "Seal"),
+                             ("Seal", "Close")):
+            s.go(state, whole, after)
+        s.go("Close", sent, "Idle")
 
-    def _begin(self, m, word, none, session, loading, last, disordered, refused):
-        """The command word went round: what it means now, and what comes next."""
-        command = {c: word[c.bit_length() - 1] for c in Command}
-        number = word[protocol.SEQUENCE_LOW:][:protocol.SEQUENCE_BITS]
-        ahead = Signal.like(last)
-        new, old = Signal(), Signal()
-        m.d.comb += [
-            ahead.eq(number - last),
-            new.eq(session & (ahead == 1) | command[Command.IDENTIFY]),
-            old.eq(session & ((ahead == 0) | ahead[-1])),
-        ]
-        with m.If(new):
-            m.d.sync += last.eq(number)
-            with m.If(command[Command.IDENTIFY]):
-                m.d.sync += [session.eq(1), loading.eq(0)]
-            with m.If(command[Command.BEGIN]):
-                m.d.sync += [loading.eq(1), self.armed.eq(0), self.core_rst.eq(1)]
-            with m.If(command[Command.COMMIT]):
-                m.d.sync += [loading.eq(0), self.armed.eq(loading), refused.eq(~loading)]
-        m.next = "Status"
-        with m.If(~none & new & command[Command.WRITE]):
-            m.next = "Data"
-        with m.Elif(~none & (new | old) & command[Command.READ]):
-            m.next = "Read"
-        m.d.sync += disordered.eq(~new & ~old)
-
-    def _status(self, session, loading, disordered, refused, bad):
+    def _status(self, session, address):
         """The status word."""
-        flags = Cat(disordered, refused, bad, session, loading, self.armed)
+        flags = Cat(session.disordered, session.refused, address.bad, session.open,
+                    session.loading, session.armed)
         fields = [(0, flags), (protocol.STATUS_BOOT[0], self.boot_failed),
                   (protocol.STATUS_DIVISOR[0], Const(self._divisor, protocol.DIVISOR_BITS)),
                   (protocol.STATUS_VERSION[0], Const(protocol.VERSION, protocol.STATUS_VERSION[1]))]

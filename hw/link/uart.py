@@ -1,6 +1,6 @@
 """Bytes from and to the serial line: 8 data bits, no parity, one stop bit."""
 
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -38,7 +38,7 @@ class Receiver(wiring.Component):
     Behaviour
     ---------
     A byte is there DELAY cycles after the middle of its stop bit; if the next one ends before it
-    is taken, it is lost. Bytes without a stop bit and starts shorter than half a bit are ignored.
+    is taken, it is lost. Bytes without start or stop bit are ignored.
     """
 
     DELAY = 3   # two of them in the synchroniser
@@ -53,24 +53,26 @@ class Receiver(wiring.Component):
         m = Module()
         rx, busy, sample = Signal(init=1), Signal(), Signal()
         m.submodules.synchroniser = FFSynchronizer(self.rx, rx, init=1)
-        count = Signal(range(self._divisor))
-        # Start and data bits, after them a one that was put before them: then the stop bit is due.
-        bits = Signal(10, reset_less=True)
-        m.d.comb += [sample.eq(count == 0), self.o.payload.eq(bits[2:]),
+        count = Signal(range(self._divisor), init=self._divisor - 1)
+        # Start and data bits, and a one that was put before them: it has come out when the stop
+        # bit is due.
+        bits = Signal(10, init=1 << 9)
+        taken = self.other.valid & self.other.ready
+        m.d.comb += [sample.eq(busy & (count == self._divisor // 2)), self.o.payload.eq(bits[2:]),
                      self.other.ready.eq(self.choose & ~self.o.valid)]
         m.d.sync += count.eq(count - 1)
+        with m.If(~busy | (count == 0)):
+            m.d.sync += count.eq(count.init)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(~busy):
-            m.d.sync += [count.eq(self._divisor // 2 - 1), busy.eq(~rx & ~self.choose)]
-            with m.If(self.other.valid & self.other.ready):
-                m.d.sync += [bits.eq(Cat(bits[:2], self.other.payload)), self.o.valid.eq(1)]
-            with m.Elif(~self.choose):
-                m.d.sync += bits.eq(1 << 9)
-        with m.Elif(sample):
-            m.d.sync += [count.eq(self._divisor - 1), bits.eq(Cat(bits[1:], rx))]
-            with m.If(bits[0] | bits[9] & rx):
-                m.d.sync += [busy.eq(0), self.o.valid.eq(bits[0] & rx), bits.eq(bits)]
+        with m.If(sample | taken):
+            m.d.sync += bits.eq(Mux(busy, Cat(bits[1:], rx), Cat(bits[:2], self.other.payload)))
+        with m.If(taken | (sample & bits[0] & rx & ~bits[1])):
+            m.d.sync += self.o.valid.eq(1)
+        with m.If(sample & bits[0]):
+            m.d.sync += [busy.eq(0), bits.eq(bits)]
+        with m.If(~busy & ~rx & ~self.choose):
+            m.d.sync += [busy.eq(1), bits.eq(bits.init)]
         return m
 
 
@@ -100,15 +102,17 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        start, stop = 0, 9
-        count, phase, tick = Signal(range(self._divisor)), Signal(range(10), init=stop), Signal()
-        m.d.comb += [tick.eq(count == 0), self.i.ready.eq(tick & (phase == stop - 1))]
-        m.d.sync += count.eq(count - 1)
+        start, stop = 15, 8      # phases; data bits from 0 on
+        count, phase = Signal(range(self._divisor)), Signal(4, init=stop)
+        tick, idle = Signal(), Signal()
+        m.d.comb += [tick.eq(count == 0), idle.eq(phase == stop),
+                     self.i.ready.eq(tick & (phase == stop - 1))]
+        m.d.sync += [count.eq(count - 1), self.tx.eq(
+            Mux(phase[3], idle, self.i.payload.bit_select(phase[:3], 1)))]
         with m.If(tick):
-            m.d.sync += [count.eq(self._divisor - 1), phase.eq(phase + 1),
-                         self.tx.eq(self.i.payload.bit_select(phase[:3], 1) | phase[3])]
-            with m.If(phase == stop):
-                m.d.sync += [phase.eq(stop), self.tx.eq(1)]
-                with m.If(self.i.valid):
-                    m.d.sync += [phase.eq(start), self.tx.eq(0)]
+            m.d.sync += count.eq(self._divisor - 1)
+            with m.If(~idle):
+                m.d.sync += phase.eq(phase + 1)
+            with m.Elif(self.i.valid):
+                m.d.sync += phase.eq(start)
         return m

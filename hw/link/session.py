@@ -1,0 +1,72 @@
+"""Which packets count, and whether the core may be started."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.link.protocol import SEQUENCE_BITS, SEQUENCE_LOW, Command
+
+
+class Session(wiring.Component):
+    """Numbers of packets, and their commands but for accesses.
+
+    Members
+    -------
+    clear : In(1)
+        A packet begins.
+    word : In(32), begin : In(1)
+        Its command word: it is executed now.
+    writes, reads : Out(1)
+        With `begin`: what it does besides.
+    refuse : In(1)
+        It asks for what is not allowed.
+    disordered, refused : Out(1)
+        It was not executed, as the bits of `hw.link.protocol.Status`.
+    open, loading, armed : Out(1)
+        As well.
+    core_rst : Out(1)
+        The core is to be reset.
+
+    Behaviour
+    ---------
+    A packet is executed if its number follows that of the last one that was. The same one and the
+    seven before it are answered again (they are read, but nothing else is done); all others are
+    refused. IDENTIFY is always executed.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "clear": In(1), "word": In(32), "begin": In(1), "writes": Out(1), "reads": Out(1),
+            "refuse": In(1), "disordered": Out(1), "refused": Out(1), "open": Out(1),
+            "loading": Out(1), "armed": Out(1), "core_rst": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        command = {c: self.word[c.bit_length() - 1] for c in Command}
+        number, last = self.word[SEQUENCE_LOW:][:SEQUENCE_BITS], Signal(SEQUENCE_BITS)
+        ahead, new, old = Signal(SEQUENCE_BITS), Signal(), Signal()
+        m.d.comb += [
+            ahead.eq(number - last),
+            new.eq(self.open & (ahead == 1) | command[Command.IDENTIFY]),
+            old.eq(self.open & ((ahead == 0) | ahead[-1])),
+            self.writes.eq(new & command[Command.WRITE]),
+            self.reads.eq((new | old) & command[Command.READ] & ~command[Command.WRITE]),
+        ]
+        m.d.sync += self.core_rst.eq(0)
+        with m.If(self.begin):
+            m.d.sync += self.disordered.eq(~new & ~old)
+        with m.If(self.begin & new):
+            m.d.sync += last.eq(number)
+            with m.If(command[Command.IDENTIFY]):
+                m.d.sync += [self.open.eq(1), self.loading.eq(0)]
+            with m.If(command[Command.BEGIN]):
+                m.d.sync += [self.loading.eq(1), self.armed.eq(0), self.core_rst.eq(1)]
+            with m.If(command[Command.COMMIT]):
+                m.d.sync += [self.loading.eq(0), self.refused.eq(~self.loading)]
+                with m.If(self.loading):
+                    m.d.sync += self.armed.eq(1)
+        with m.If(self.refuse):
+            m.d.sync += self.refused.eq(1)
+        with m.If(self.clear):
+            m.d.sync += [self.disordered.eq(0), self.refused.eq(0)]
+        return m
