@@ -17,7 +17,8 @@ from models.graph import Graph, ModelError
 from sim.compare import Comparison, Mismatch, compare_layers, host_output
 from sim.golden import dequantize
 from sim.golden import run as golden_run
-from sim.run import STALLS, Inference, Session
+from sim.loaded import STALLS
+from sim.run import Inference, Session
 from sim.verilated import build
 
 PER_INPUT = ("cycles", "utilization", "stalls", "macs_done", "lane_idle")   # of a layer

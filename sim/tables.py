@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from sim.run import STALLS
+from sim.loaded import STALLS
 from sim.simulate import Simulation, mean_stalls
 
 MOST_CLASSES = 20   # an output with more values is no classifier's

@@ -18,7 +18,7 @@ from hw.ports import read_latency
 from hw.weights import WeightBanks
 from models.tflite_reader import parse
 from sim.golden import run
-from sim.run import slot_line
+from sim.loaded import slot_line
 from tb.bench import parameters
 from tb.drive import Part, descriptor, start
 from tb.tflite_builder import Net

@@ -15,7 +15,8 @@ from models.tflite_reader import load
 from sim.compare import Comparison
 from sim.device import Device, DeviceError
 from sim.golden import run as golden_run
-from sim.run import Session, opcodes
+from sim.loaded import opcodes
+from sim.run import Session
 from sim.simulate import load_inputs
 from sim.verilated import build, named_only, wrapper
 from tb.tflite_builder import Net
