@@ -22,16 +22,22 @@ LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
 
 def build(config: CoreConfig, folder: Path) -> Path:
     """Return the simulator of a core for `sim.device.Device`, built in a folder."""
-    env = environment()
     core = emit(config)
     (folder / "systolith.v").write_text(core)
     (folder / "sim_top.v").write_text(wrapper(config, core))
+    return compile_simulator(folder, ["sim_top.v", "systolith.v"], config, HARNESS)
+
+
+def compile_simulator(folder: Path, sources: list[str], config: CoreConfig, harness: Path,
+                      optimize: str = "-O0") -> Path:
+    """Return the simulator of Verilog files around a core, driven by a harness."""
+    env = environment()
     cells = [] if config.memory == "plain" and config.multiplier == "lut" \
         else sorted(CELL_MODELS.glob("*.v"))
-    _run(["verilator_bin", *VERILATE, "sim_top.v", "systolith.v", *cells], folder, env)
-    sources = [*sorted((folder / "obj").glob("*.cpp")), HARNESS]
-    (folder / "all.cpp").write_text("".join(f'#include "{source}"\n' for source in sources))
-    _run(["g++", *COMPILE, *_includes(env), "-I", "obj", "-O0", "all.cpp", *_library(env),
+    _run(["verilator_bin", *VERILATE, *sources, *cells], folder, env)
+    parts = [*sorted((folder / "obj").glob("*.cpp")), harness]
+    (folder / "all.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
+    _run(["g++", *COMPILE, *_includes(env), "-I", "obj", optimize, "all.cpp", *_library(env),
           "-pthread", "-o", "simulate"], folder, env)
     return folder / "simulate"
 
