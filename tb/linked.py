@@ -45,11 +45,11 @@ class Linked(wiring.Component):
         return m
 
 
-def build(config: CoreConfig, divisor: int, folder: Path, optimize: str = "-O0") -> Path:
+def build(config: CoreConfig, divisor: int, folder: Path) -> Path:
     """Return the simulator of core and link, built in a folder."""
     (folder / "linked.v").write_text(convert(Linked(config, divisor), "linked"))
     (folder / "sim_top.v").write_text(TOP.format(divisor=divisor))
-    return compile_simulator(folder, ["sim_top.v", "linked.v"], config, HARNESS, optimize)
+    return compile_simulator(folder, ["sim_top.v", "linked.v"], config, HARNESS, "-O1")
 
 
 class SimulatedPort:

@@ -22,8 +22,8 @@ class Address(wiring.Component):
         A packet begins.
     index : In(5), bit : In(1), load : In(1)
         Bit of the address word; it is taken.
-    turn : In(1)
-        Bit `index` of another word moves.
+    turn : In(1), final : In(1)
+        Bit `index` of another word moves; no access follows.
     used : In(1), fail : In(1)
         An access was made: the next word goes to the next address. It failed.
     o : Out(address of the bus)
@@ -41,8 +41,8 @@ class Address(wiring.Component):
         self.config = config
         super().__init__({
             "clear": In(1), "index": In(5), "bit": In(1), "load": In(1), "turn": In(1),
-            "used": In(1), "fail": In(1), "o": Out(len(address_bits(config))), "bad": Out(1),
-            "control": Out(1)})
+            "final": In(1), "used": In(1), "fail": In(1), "o": Out(len(address_bits(config))),
+            "bad": Out(1), "control": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -61,7 +61,7 @@ class Address(wiring.Component):
         with m.If(self.turn & (self.index < len(address))):
             m.d.sync += [address.eq(Cat(address[1:], address[0] ^ carry)),
                          carry.eq(carry & address[0])]
-            with m.If((self.index == space_bits) & carry):     # the space ends here
+            with m.If((self.index == space_bits) & carry & ~self.final):   # the space ends here
                 m.d.sync += self.bad.eq(1)
         with m.If(self.used):
             m.d.sync += carry.eq(1)

@@ -89,7 +89,8 @@ class Executor(wiring.Component):
             crc.clear.eq(s.Idle | (s.Address & checked)),
             crc.step.eq(step & ~s.Status & ~(load & checked)),
             address.bit.eq(bit), address.index.eq(index), address.load.eq(s.Address & step),
-            address.turn.eq((s.Data | s.Reply) & step), address.clear.eq(s.Idle),
+            address.turn.eq((s.Data | s.Reply) & step), address.final.eq(s.Reply & none),
+            address.clear.eq(s.Idle),
             counts.eq(s.Address | s.Data | s.Reply),
         ]
         with m.If(step | (load & self.i.valid)):
