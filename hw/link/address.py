@@ -46,10 +46,12 @@ class Address(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        address = self.o
+        address, carry = Signal.like(self.o, reset_less=True), Signal(reset_less=True)
+        bad = Signal(reset_less=True)
         bits, space_bits = address_bits(self.config), self.config.space_bits
-        used, carry = Signal(32), Signal()
+        used = Signal(32)
         m.d.comb += [
+            self.o.eq(address), self.bad.eq(bad),
             used.eq(sum(1 << bit for bit in bits)),
             self.control.eq((address[space_bits:] == Space.REGS) & (address[:3] == CONTROL)),
         ]
@@ -57,16 +59,16 @@ class Address(wiring.Component):
             with m.If(used.bit_select(self.index, 1)):
                 m.d.sync += address.eq(Cat(address[1:], self.bit))
             with m.Elif(self.bit):
-                m.d.sync += self.bad.eq(1)
+                m.d.sync += bad.eq(1)
         with m.If(self.turn & (self.index < len(address))):
             m.d.sync += [address.eq(Cat(address[1:], address[0] ^ carry)),
                          carry.eq(carry & address[0])]
             with m.If((self.index == space_bits) & carry & ~self.final):   # the space ends here
-                m.d.sync += self.bad.eq(1)
+                m.d.sync += bad.eq(1)
         with m.If(self.used):
             m.d.sync += carry.eq(1)
         with m.If(self.fail):
-            m.d.sync += self.bad.eq(1)
+            m.d.sync += bad.eq(1)
         with m.If(self.clear):
-            m.d.sync += [carry.eq(0), self.bad.eq(0)]
+            m.d.sync += [carry.eq(0), bad.eq(0)]
         return m

@@ -30,7 +30,7 @@ class SerialCrc(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        crc = Signal(32, init=0xFFFFFFFF)
+        crc = Signal(32, init=0xFFFFFFFF, reset_less=True)
         shifted = Cat(crc[1:], 0)
         m.d.comb += [self.o.eq(~crc[0]), self.differs.eq(~(self.bit ^ crc[0]))]
         with m.If(self.step):

@@ -1,6 +1,6 @@
 """COBS decoder: the bits of a frame that lies in a memory."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,8 @@ class Decoder(wiring.Component):
 
     Members
     -------
+    start : In(1)
+        Begin anew.
     addr : Out(9), data : In(8)
         The frame, see `hw.link.slots.Slots`.
     index : In(3)
@@ -25,52 +27,47 @@ class Decoder(wiring.Component):
 
     Behaviour
     ---------
-    BYTE_CYCLES cycles a byte. A reset begins a frame.
+    BYTE_CYCLES cycles a byte.
 
     Source
     ------
     S. Cheshire, M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Trans. Networking 7 (1999).
     """
 
-    BYTE_CYCLES = 8 + 1 + Slots.READ_LATENCY
+    BYTE_CYCLES = 8 + Slots.READ_LATENCY
 
     def __init__(self):
         super().__init__({
-            "addr": Out(SLOT_BITS), "data": In(8), "index": In(3),
+            "start": In(1), "addr": Out(SLOT_BITS), "data": In(8), "index": In(3),
             "o": Out(stream.Signature(item)), "end": Out(1), "sound": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        position = Signal(SLOT_BITS)
-        # Bytes of the block that follow this one, less one for each: what goes round is a code or
+        position = Signal(SLOT_BITS, reset_less=True)
+        # Bytes of the block that follow this one, less one for each: what goes round is a code, or
         # what was left before.
-        left, borrow, bit = Signal(8), Signal(), Signal()
-        due, more = Signal(init=1), Signal()    # a code is; a bit of what is left is one
-        full, ones = Signal(init=1), Signal()   # no zero follows the block; the same, so far
-        source, rest = Signal(), Signal()
-        begins, ends, step = self.index == 0, self.index == 7, Signal()
+        left, borrow = Signal(8, reset_less=True), Signal(reset_less=True)
+        due, more = Signal(reset_less=True), Signal(reset_less=True)   # a code; `left` is not 0
+        full, ones = Signal(reset_less=True), Signal(reset_less=True)  # no zero follows; so far
+        fetched = Signal(reset_less=True)
+        bit, source, rest, step, ends = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            self.addr.eq(position), self.sound.eq(due), step.eq(self.o.valid & self.o.ready),
-            bit.eq(self.data.bit_select(self.index, 1)),
+            self.addr.eq(position), self.sound.eq(due), ends.eq(step & (self.index == 7)),
+            self.end.eq(fetched & (self.data == 0)), self.o.valid.eq(fetched & (self.data != 0)),
+            step.eq(self.o.valid & self.o.ready), bit.eq(self.data.bit_select(self.index, 1)),
             self.o.p.bit.eq(bit & ~due), self.o.p.void.eq(due & full),
-            source.eq((due & bit) | (~due & left[0])), rest.eq(source ^ (begins | borrow)),
+            source.eq(Mux(due, bit, left[0])), rest.eq(source ^ borrow),
         ]
-        with m.FSM():
-            with m.State("Fetch"):
-                m.next = "Look"
-            with m.State("Look"):
-                m.d.comb += self.end.eq(self.data == 0)
-                with m.If(~self.end):
-                    m.next = "Shift"
-            with m.State("Shift"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready & ends):
-                    m.next = "Fetch"
+        m.d.sync += fetched.eq(~ends & ~self.start)
         with m.If(step):
-            m.d.sync += [left.eq(Cat(left[1:], rest)), borrow.eq(~source & (begins | borrow)),
-                         more.eq(rest | (more & ~begins)), ones.eq(bit & (ones | begins))]
-            with m.If(ends):
-                m.d.sync += [position.eq(position + 1), due.eq(~(rest | more))]
-                with m.If(due):
-                    m.d.sync += full.eq(bit & ones)
+            m.d.sync += [left.eq(Cat(left[1:], rest)), borrow.eq(~source & borrow),
+                         more.eq(rest | more), ones.eq(bit & ones)]
+        with m.If(ends):
+            m.d.sync += [position.eq(position + 1), due.eq(~(rest | more))]
+            with m.If(due):
+                m.d.sync += full.eq(bit & ones)
+        with m.If(ends | self.start):
+            m.d.sync += [borrow.eq(1), more.eq(0), ones.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [position.eq(0), due.eq(1), full.eq(1)]
         return m

@@ -42,9 +42,9 @@ class Encoder(wiring.Component):
                                                attrs=INFERENCE)
         write, read = ram.write_port(), ram.read_port()
         # A block grows to `length`, its code, then is handed over if the sender is free.
-        half, length, whole, last = Signal(), Signal(8, init=1), Signal(), Signal()
-        code, sent, sending = Signal(8), Signal(8), Signal()
-        coding, fresh = Signal(), Signal()
+        half, length, whole, last = Signal(reset_less=True), Signal(8, init=1), Signal(), Signal()
+        code, sent, sending = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal()
+        coding, fresh = Signal(reset_less=True), Signal(reset_less=True)
         complete = Signal()
         m.d.comb += [
             complete.eq(whole | (length == FULL)), self.i.ready.eq(~complete),

@@ -67,12 +67,13 @@ class Executor(wiring.Component):
         # Echo follows the address, and accesses (Write, Read) the data or replies.
         s = States("Idle Command Address Data Tail End Drop Echo Write Read Reply "
                    "Status Trailer Sum Seal Close")
-        bus, index, word = self.bus, Signal(5), Signal(32, reset_less=True)
+        bus, index = self.bus, Signal(5, reset_less=True)
+        word = Signal(32, reset_less=True)
         step, whole, bit = Signal(), Signal(), Signal()  # the word moves by `bit`; as a whole
         load, emit = Signal(), Signal()                  # it comes from the decoder, goes out
-        checked, ones = Signal(), Signal()               # second reading; all bits agreed
-        left, none, counts = Signal(8, reset_less=True), Signal(), Signal()
-        sent, barred, done = Signal(), Signal(), Signal()
+        checked, wrong = Signal(reset_less=True), Signal(reset_less=True)  # read again; CRC differs
+        left, none = Signal(8, reset_less=True), Signal(reset_less=True)
+        counts, sent, barred, done = Signal(), Signal(), Signal(), Signal()
         first, byte = index[3:] == 0, index[:3] == 0
 
         m.d.comb += [
@@ -97,8 +98,6 @@ class Executor(wiring.Component):
             m.d.sync += index[:3].eq(index[:3] + 1)
         with m.If(step & (index[:3] == 7)):
             m.d.sync += index[3:].eq(index[3:] + 1)
-        with m.If(step):
-            m.d.sync += ones.eq(~crc.differs & (ones | (index == 0)))
         with m.If((step & ~s.Address) | s.Read):
             m.d.sync += word.eq(Mux(s.Read, bus.dat_r, Cat(word[1:], bit)))
         borrow = none | byte
@@ -108,11 +107,13 @@ class Executor(wiring.Component):
         with m.If(step & counts & first):
             m.d.sync += none.eq(~left[0] & borrow)
 
-        good = self.end & self.sound & ones
+        good = self.end & self.sound & ~wrong
         with m.If(s.Idle):
-            m.d.sync += [index.eq(0), checked.eq(0)]
-        with m.Elif(s.End & good):
+            m.d.sync += [index.eq(0), checked.eq(0), wrong.eq(0)]
+        with m.If(s.End & good):
             m.d.sync += checked.eq(1)
+        with m.If(s.Tail & step & crc.differs):
+            m.d.sync += wrong.eq(1)
         self._transitions(s, whole, none, checked, good, word[0], session, done, sent)
         s.build(m)
 

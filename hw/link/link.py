@@ -1,6 +1,6 @@
 """The host link: a serial line to the core's bus."""
 
-from amaranth import Module, ResetInserter, unsigned
+from amaranth import Module, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,7 +66,7 @@ class Link(wiring.Component):
         m = Module()
         m.submodules.receiver, m.submodules.transmitter = self._receiver, self._transmitter
         m.submodules.slots = self._slots
-        m.submodules.decoder = ResetInserter(self._executor.start)(self._decoder)
+        m.submodules.decoder = self._decoder
         m.submodules.encoder, m.submodules.executor = self._encoder, self._executor
         receiver, slots, decoder, executor = (
             self._receiver, self._slots, self._decoder, self._executor)
@@ -81,7 +81,7 @@ class Link(wiring.Component):
             self.tx.eq(self._transmitter.tx), slots.hold.eq(self.booting),
             slots.addr.eq(decoder.addr), decoder.data.eq(slots.data),
             slots.release.eq(executor.release), executor.pending.eq(slots.pending),
-            decoder.index.eq(executor.index),
+            decoder.start.eq(executor.start), decoder.index.eq(executor.index),
             executor.end.eq(decoder.end), executor.sound.eq(decoder.sound),
             executor.silent.eq(self.booting), executor.boot_failed.eq(self.boot_failed),
             self.core_rst.eq(executor.core_rst), self.armed.eq(executor.armed),

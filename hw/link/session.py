@@ -43,9 +43,12 @@ class Session(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         command = {c: self.word[c.bit_length() - 1] for c in Command}
-        number, last = self.word[SEQUENCE_LOW:][:SEQUENCE_BITS], Signal(SEQUENCE_BITS)
+        number = self.word[SEQUENCE_LOW:][:SEQUENCE_BITS]
+        last = Signal(SEQUENCE_BITS, reset_less=True)
+        disordered, refused = Signal(reset_less=True), Signal(reset_less=True)
         ahead, new, old = Signal(SEQUENCE_BITS), Signal(), Signal()
         m.d.comb += [
+            self.disordered.eq(disordered), self.refused.eq(refused),
             ahead.eq(number - last),
             new.eq(self.open & (ahead == 1) | command[Command.IDENTIFY]),
             old.eq(self.open & ((ahead == 0) | ahead[-1])),
@@ -54,7 +57,7 @@ class Session(wiring.Component):
         ]
         m.d.sync += self.core_rst.eq(0)
         with m.If(self.begin):
-            m.d.sync += self.disordered.eq(~new & ~old)
+            m.d.sync += disordered.eq(~new & ~old)
         with m.If(self.begin & new):
             m.d.sync += last.eq(number)
             with m.If(command[Command.IDENTIFY]):
@@ -62,11 +65,11 @@ class Session(wiring.Component):
             with m.If(command[Command.BEGIN]):
                 m.d.sync += [self.loading.eq(1), self.armed.eq(0), self.core_rst.eq(1)]
             with m.If(command[Command.COMMIT]):
-                m.d.sync += [self.loading.eq(0), self.refused.eq(~self.loading)]
+                m.d.sync += [self.loading.eq(0), refused.eq(~self.loading)]
                 with m.If(self.loading):
                     m.d.sync += self.armed.eq(1)
         with m.If(self.refuse):
-            m.d.sync += self.refused.eq(1)
+            m.d.sync += refused.eq(1)
         with m.If(self.clear):
-            m.d.sync += [self.disordered.eq(0), self.refused.eq(0)]
+            m.d.sync += [disordered.eq(0), refused.eq(0)]
         return m

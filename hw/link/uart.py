@@ -53,10 +53,10 @@ class Receiver(wiring.Component):
         m = Module()
         rx, busy, sample = Signal(init=1), Signal(), Signal()
         m.submodules.synchroniser = FFSynchronizer(self.rx, rx, init=1)
-        count = Signal(range(self._divisor), init=self._divisor - 1)
+        count = Signal(range(self._divisor), init=self._divisor - 1, reset_less=True)
         # Start and data bits, and a one that was put before them: it has come out when the stop
         # bit is due.
-        bits = Signal(10, init=1 << 9)
+        bits = Signal(10, init=1 << 9, reset_less=True)
         taken = self.other.valid & self.other.ready
         m.d.comb += [sample.eq(busy & (count == self._divisor // 2)), self.o.payload.eq(bits[2:]),
                      self.other.ready.eq(self.choose & ~self.o.valid)]
@@ -103,7 +103,8 @@ class Transmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         start, stop = 15, 8      # phases; data bits from 0 on
-        count, phase = Signal(range(self._divisor)), Signal(4, init=stop)
+        count = Signal(range(self._divisor), reset_less=True)
+        phase = Signal(4, init=stop, reset_less=True)
         tick, idle = Signal(), Signal()
         m.d.comb += [tick.eq(count == 0), idle.eq(phase == stop),
                      self.i.ready.eq(tick & (phase == stop - 1))]
