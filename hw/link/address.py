@@ -49,10 +49,10 @@ class Address(wiring.Component):
         address, carry = Signal.like(self.o, reset_less=True), Signal(reset_less=True)
         bad = Signal(reset_less=True)
         bits, space_bits = address_bits(self.config), self.config.space_bits
-        used = Signal(32)
+        used, within = Signal(32), Signal(32)
         m.d.comb += [
             self.o.eq(address), self.bad.eq(bad),
-            used.eq(sum(1 << bit for bit in bits)),
+            used.eq(sum(1 << bit for bit in bits)), within.eq((1 << len(bits)) - 1),
             self.control.eq((address[space_bits:] == Space.REGS) & (address[:3] == CONTROL)),
         ]
         with m.If(self.load):
@@ -60,7 +60,7 @@ class Address(wiring.Component):
                 m.d.sync += address.eq(Cat(address[1:], self.bit))
             with m.Elif(self.bit):
                 m.d.sync += bad.eq(1)
-        with m.If(self.turn & (self.index < len(address))):
+        with m.If(self.turn & within.bit_select(self.index, 1)):
             m.d.sync += [address.eq(Cat(address[1:], address[0] ^ carry)),
                          carry.eq(carry & address[0])]
             with m.If((self.index == space_bits) & carry & ~self.final):   # the space ends here

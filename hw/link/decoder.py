@@ -4,6 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.link.counters import following
 from hw.link.slots import SLOT_BITS, Slots
 
 item = data.StructLayout({"bit": 1, "void": 1})
@@ -63,7 +64,7 @@ class Decoder(wiring.Component):
             m.d.sync += [left.eq(Cat(left[1:], rest)), borrow.eq(~source & borrow),
                          more.eq(rest | more), ones.eq(bit & ones)]
         with m.If(ends):
-            m.d.sync += [position.eq(position + 1), due.eq(~(rest | more))]
+            m.d.sync += [position.eq(following(position)), due.eq(~(rest | more))]
             with m.If(due):
                 m.d.sync += full.eq(bit & ones)
         with m.If(ends | self.start):

@@ -45,7 +45,7 @@ class Encoder(wiring.Component):
         half, length, whole, last = Signal(reset_less=True), Signal(8, init=1), Signal(), Signal()
         code, sent, sending = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal()
         coding, fresh = Signal(reset_less=True), Signal(reset_less=True)
-        complete = Signal()
+        ended, closing, complete = Signal(), Signal(reset_less=True), Signal()
         m.d.comb += [
             complete.eq(whole | (length == FULL)), self.i.ready.eq(~complete),
             write.addr.eq(Cat(length, half)), write.data.eq(self.i.p.byte),
@@ -60,13 +60,14 @@ class Encoder(wiring.Component):
         with m.If(complete & ~sending):
             # After the last block comes one of length 0: its code is the final zero.
             m.d.sync += [code.eq(length), half.eq(~half), sending.eq(1), coding.eq(1), sent.eq(0),
-                         length.eq(~last), whole.eq(last), last.eq(0)]
+                         length.eq(~last), whole.eq(last), last.eq(0), ended.eq(last),
+                         closing.eq(ended)]
         # The memory needs a cycle after `sent` moved.
         m.d.comb += [self.o.payload.eq(Mux(coding, code, read.data)),
                      self.o.valid.eq(sending & ~fresh)]
         m.d.sync += fresh.eq(0)
         with m.If(sending & ~fresh & self.o.ready):
             m.d.sync += [coding.eq(0), fresh.eq(1), sent.eq(sent + 1)]
-        with m.If(sending & fresh & ((sent == code) | (code == 0))):
+        with m.If(sending & fresh & ((sent == code) | closing)):
             m.d.sync += sending.eq(0)
         return m

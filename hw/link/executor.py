@@ -8,6 +8,7 @@ from hw.config import CoreConfig
 from hw.host import wishbone
 from hw.link import decoder, encoder, protocol
 from hw.link.address import Address
+from hw.link.counters import successor
 from hw.link.crc import SerialCrc
 from hw.link.session import Session
 from hw.link.states import States
@@ -95,9 +96,9 @@ class Executor(wiring.Component):
             counts.eq(s.Address | s.Data | s.Reply),
         ]
         with m.If(step | (load & self.i.valid)):
-            m.d.sync += index[:3].eq(index[:3] + 1)
+            m.d.sync += index[:3].eq(successor(index[:3]))
         with m.If(step & (index[:3] == 7)):
-            m.d.sync += index[3:].eq(index[3:] + 1)
+            m.d.sync += index[3:].eq(successor(index[3:]))
         with m.If((step & ~s.Address) | s.Read):
             m.d.sync += word.eq(Mux(s.Read, bus.dat_r, Cat(word[1:], bit)))
         borrow = none | byte

@@ -4,6 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.link.counters import below, successor
 from hw.link.protocol import SEQUENCE_BITS, SEQUENCE_LOW, Command
 
 
@@ -29,9 +30,9 @@ class Session(wiring.Component):
 
     Behaviour
     ---------
-    A packet is executed if its number follows that of the last one that was. The same one and the
-    seven before it are answered again (they are read, but nothing else is done); all others are
-    refused. IDENTIFY is always executed.
+    A packet is executed if its number follows that of the last one that was. That one and those
+    before it, as many as half of the numbers, are answered again (they are read, but nothing else
+    is done); all others are refused. IDENTIFY is always executed.
     """
 
     def __init__(self):
@@ -44,14 +45,13 @@ class Session(wiring.Component):
         m = Module()
         command = {c: self.word[c.bit_length() - 1] for c in Command}
         number = self.word[SEQUENCE_LOW:][:SEQUENCE_BITS]
-        last = Signal(SEQUENCE_BITS, reset_less=True)
+        due = Signal(SEQUENCE_BITS, reset_less=True)
         disordered, refused = Signal(reset_less=True), Signal(reset_less=True)
-        ahead, new, old = Signal(SEQUENCE_BITS), Signal(), Signal()
+        new, old = Signal(), Signal()
         m.d.comb += [
             self.disordered.eq(disordered), self.refused.eq(refused),
-            ahead.eq(number - last),
-            new.eq(self.open & (ahead == 1) | command[Command.IDENTIFY]),
-            old.eq(self.open & ((ahead == 0) | ahead[-1])),
+            new.eq(self.open & (number == due) | command[Command.IDENTIFY]),
+            old.eq(self.open & below(number, due)),
             self.writes.eq(new & command[Command.WRITE]),
             self.reads.eq((new | old) & command[Command.READ] & ~command[Command.WRITE]),
         ]
@@ -59,7 +59,7 @@ class Session(wiring.Component):
         with m.If(self.begin):
             m.d.sync += disordered.eq(~new & ~old)
         with m.If(self.begin & new):
-            m.d.sync += last.eq(number)
+            m.d.sync += due.eq(successor(number))
             with m.If(command[Command.IDENTIFY]):
                 m.d.sync += [self.open.eq(1), self.loading.eq(0)]
             with m.If(command[Command.BEGIN]):

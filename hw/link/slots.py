@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import INFERENCE
 from hw.config import log2
+from hw.link.counters import following, successor
 from hw.link.protocol import SLOT_BYTES
 
 SLOT_BITS = log2(SLOT_BYTES)
@@ -20,7 +21,8 @@ class Slots(wiring.Component):
     pending : Out(1)
         A whole frame waits.
     addr : In(9), data : Out(8)
-        A byte of the older frame, READ_LATENCY cycles later.
+        A byte of the older frame, READ_LATENCY cycles later. Bytes lie at 0 and what is
+        `hw.link.counters.following` on it.
     release : In(1)
         That frame is done with.
 
@@ -53,9 +55,9 @@ class Slots(wiring.Component):
             self.data.eq(read.data),
         ]
         with m.If(write.en):
-            m.d.sync += position.eq(position + 1)
+            m.d.sync += position.eq(following(position))
             with m.If(self.i.payload == 0):
-                m.d.sync += [position.eq(0), coming.eq(coming + 1)]
+                m.d.sync += [position.eq(0), coming.eq(successor(coming))]
         with m.If(self.release):
-            m.d.sync += going.eq(going + 1)
+            m.d.sync += going.eq(successor(going))
         return m

@@ -6,6 +6,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from hw.config import ConfigError
+from hw.link.counters import successor
 from hw.link.protocol import DIVISOR_BITS
 
 MIN_DIVISOR = 4
@@ -113,7 +114,7 @@ class Transmitter(wiring.Component):
         with m.If(tick):
             m.d.sync += count.eq(self._divisor - 1)
             with m.If(~idle):
-                m.d.sync += phase.eq(phase + 1)
+                m.d.sync += phase.eq(successor(phase))
             with m.Elif(self.i.valid):
                 m.d.sync += phase.eq(start)
         return m
