@@ -63,8 +63,10 @@ class Channel:
                                          for n in range(sent, ahead)))
                 sent = ahead
             before = len(replies)
-            if not self._collect(requests, replies, base, sent):
-                failures = 1 if len(replies) > before else failures + 1
+            good = self._collect(requests, replies, base, sent)
+            failures = 0 if len(replies) > before else failures
+            if not good:
+                failures += 1
                 if failures > RETRIES:
                     raise SilenceError(
                         f"the device must answer within {RETRIES} repeats, not be silent or "

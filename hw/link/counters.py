@@ -1,6 +1,8 @@
 """Counters without carry chains, which cost a cell at either end on the iCE40."""
 
-from amaranth import Cat, Const, Mux, Value
+from amaranth import Const, Mux, Value
+
+from hw.cells.banks import concat
 
 # Taps of shift registers of maximal length, by bits.
 TAPS = {9: (8, 4)}
@@ -8,7 +10,7 @@ TAPS = {9: (8, 4)}
 
 def successor(value: Value) -> Value:
     """``value`` + 1, for a few bits."""
-    return Cat(bit ^ value[:n].all() for n, bit in enumerate(value))
+    return concat(*(bit ^ value[:n].all() for n, bit in enumerate(value)))
 
 
 def following(value: Value) -> Value:
@@ -19,7 +21,7 @@ def following(value: Value) -> Value:
     P. Alfke, "Efficient Shift Registers, LFSR Counters ...", Xilinx XAPP 052 (1996).
     """
     first, second = TAPS[len(value)]
-    return Cat(~(value[first] ^ value[second]), value[:-1])
+    return concat(~(value[first] ^ value[second]), value[:-1])
 
 
 def below(first: Value, second: Value) -> Value:
