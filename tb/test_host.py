@@ -28,8 +28,8 @@ from gen.image import Section
 from gen.targets import PRESETS
 from hw.layout import Space
 from hw.link.protocol import SLOT_BYTES, WORDS, Command
-from models.graph import ModelError
 from models import tflite_reader
+from models.graph import ModelError
 from sim.loaded import REGISTER, writes
 from tb.fake_board import FakeBoard
 from tb.faulty_port import FaultyPort

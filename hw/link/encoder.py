@@ -41,33 +41,33 @@ class Encoder(wiring.Component):
         m.submodules.ram = ram = memory.Memory(shape=8, depth=2 * BLOCK_BYTES, init=[],
                                                attrs=INFERENCE)
         write, read = ram.write_port(), ram.read_port()
-        # A block grows to `length`, its code, then is handed over if the sender is free.
+        # A block grows to `length`, its code, and is handed over as soon as the sender is free.
         half, length, whole, last = Signal(reset_less=True), Signal(8, init=1), Signal(), Signal()
         code, sent, sending = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal()
         coding, fresh = Signal(reset_less=True), Signal(reset_less=True)
-        ended, closing, complete = Signal(), Signal(reset_less=True), Signal()
+        final, closing = Signal(reset_less=True), Signal()
+        taken, complete = Signal(), Signal()
         m.d.comb += [
             complete.eq(whole | (length == FULL)), self.i.ready.eq(~complete),
-            write.addr.eq(Cat(length, half)), write.data.eq(self.i.p.byte),
-            write.en.eq(self.i.valid & self.i.ready),
-            read.addr.eq(Cat(sent, ~half)),
+            taken.eq(self.i.valid & self.i.ready),
+            write.addr.eq(Cat(length, half)), write.data.eq(self.i.p.byte), write.en.eq(taken),
+            read.addr.eq(Cat(sent, ~half)), self.o.valid.eq(sending & ~fresh),
+            self.o.payload.eq(Mux(coding, code, read.data)),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(taken):
+            m.d.sync += last.eq(self.i.p.end)
             with m.If(self.i.p.end | (self.i.p.byte == 0)):
-                m.d.sync += [whole.eq(1), last.eq(self.i.p.end)]
+                m.d.sync += whole.eq(1)
             with m.Else():
                 m.d.sync += length.eq(length + 1)
         with m.If(complete & ~sending):
-            # After the last block comes one of length 0: its code is the final zero.
-            m.d.sync += [code.eq(length), half.eq(~half), sending.eq(1), coding.eq(1), sent.eq(0),
-                         length.eq(~last), whole.eq(last), last.eq(0), ended.eq(last),
-                         closing.eq(ended)]
-        # The memory needs a cycle after `sent` moved.
-        m.d.comb += [self.o.payload.eq(Mux(coding, code, read.data)),
-                     self.o.valid.eq(sending & ~fresh)]
-        m.d.sync += fresh.eq(0)
-        with m.If(sending & ~fresh & self.o.ready):
+            m.d.sync += [code.eq(length), final.eq(last), half.eq(~half), sending.eq(1),
+                         coding.eq(1), sent.eq(0), length.eq(1), whole.eq(0)]
+        m.d.sync += fresh.eq(0)      # the memory needs a cycle after `sent` moved
+        with m.If(self.o.valid & self.o.ready):
             m.d.sync += [coding.eq(0), fresh.eq(1), sent.eq(sent + 1)]
-        with m.If(sending & fresh & ((sent == code) | closing)):
-            m.d.sync += sending.eq(0)
+        with m.If(sending & fresh & (closing | (sent == code))):
+            m.d.sync += [closing.eq(final & ~closing), sending.eq(final & ~closing)]
+            with m.If(final):        # the zero goes out as another code
+                m.d.sync += [code.eq(0), coding.eq(1)]
         return m
