@@ -26,6 +26,7 @@ from boards.host.packets import FrameError, Request, body, frame, reply
 from gen.compile import compile_model
 from gen.image import Section
 from gen.targets import PRESETS
+from hw.config import PROGRAM_VERSION
 from hw.layout import Space
 from hw.link.protocol import SLOT_BYTES, WORDS, Command
 from models import tflite_reader
@@ -133,7 +134,7 @@ def test_noise_without_replies_is_silence(board):
 
 @pytest.mark.parametrize(("register", "value", "message"), [
     ("ID", 0x12345678, "must be a Systolith core, not answer 0x12345678"),
-    ("VERSION", 99, "must run programs of version 4, not 99"),
+    ("VERSION", 99, f"must run programs of version {PROGRAM_VERSION}, not 99"),
 ])
 def test_wrong_devices_are_told(board, register, value, message):
     board.words[Space.REGS, REGISTER[register]] = value

@@ -16,7 +16,8 @@ from tb.faulty_port import FaultyPort
 from tb.linked import SimulatedPort, build
 from tb.test_random_cores import compiled
 
-DIVISOR = 4
+DIVISOR = 5
+LINE_BITS = 10    # of a byte
 CONFIG = CoreConfig(P=1, L=2, C=4, V=8, Q=1, F=1, act_lines=4096, weight_rows=128, patch_lines=16,
                     patch_buffers=2, param_groups=8)
 WORDS = CONFIG.act_lines * CONFIG.line_words
@@ -133,6 +134,21 @@ def under_fire(binary, network, seed: int, packets: int, most: float) -> Fire:
 def check(fire: Fire):
     _, starts, wrong = fire.close()
     assert not wrong and starts == fire.runs
+
+
+def test_link_uses_nine_tenths_of_the_line(binary):
+    """Bytes of data by bytes that the line could carry meanwhile, both ways."""
+    port = SimulatedPort(binary, DIVISOR)
+    words = np.random.default_rng(1).integers(0, 2**32, WORDS, np.uint32)
+    with Device(port) as device:
+        begin = port.counts()[0]
+        device.write(Space.ACT, 0, words)
+        middle = port.counts()[0]
+        assert np.array_equal(device.read(Space.ACT, 0, WORDS), words)
+        spans = middle - begin, port.counts()[0] - middle
+        assert not device.channel.repeats
+    shares = [4 * WORDS * LINE_BITS * DIVISOR / span for span in spans]
+    assert min(shares) >= 0.9, shares
 
 
 def test_link_under_fire_answers_all_and_starts_once(binary, network):
