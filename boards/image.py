@@ -2,23 +2,22 @@
 
 import zlib
 
+from boards.host.device import recorded
 from gen.image import Program
 from hw.flash.layout import MAGIC
 from models.graph import ModelError
 
-PADDING = bytes(64)     # empty frames: what the flash sends until the last frame is executed
+PADDING = bytes(64)     # empty frames, which come until the last frame has been executed
 ONES = 0xFFFFFFFF        # zlib inverts the register before and after
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def flash_image(program: Program, frames: bytes, room: int) -> bytes:
-    """What is written to the flash for a board that starts with a program.
+def flash_image(program: Program, room: int) -> bytes:
+    """What is written to the flash of a board, from which it loads the program.
 
     Parameters
     ----------
     program : Program
-    frames : bytes
-        What a host would send to load it, from IDENTIFY to COMMIT.
     room : int
         Bytes that the image may have.
 
@@ -27,7 +26,7 @@ def flash_image(program: Program, frames: bytes, room: int) -> bytes:
     ModelError
         It has more.
     """
-    image = with_pages(program.stream) + frames + PADDING
+    image = with_pages(program.stream) + recorded(program) + PADDING
     if len(image) > room:
         raise ModelError(f"the image of {program.model} must have at most {room:,} bytes, not "
                          f"{len(image):,}; take a smaller model or a board with more flash")

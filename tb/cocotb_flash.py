@@ -45,7 +45,7 @@ class Bench:
 
     async def reset(self, cycles: int = 2):
         self.taken.clear()
-        self.part.set(frames__ready=0, armed=0, refused=0, pages__ready=0, rewind=1)
+        self.part.set(frames__ready=0, armed=0, refused=0, idle=0, pages__ready=0, rewind=1)
         self.dut.rst.value = 1
         for _ in range(cycles):
             await self.part.edge()
@@ -59,7 +59,8 @@ class Bench:
         part, frames, armed, refused = self.part, 0, 0, 0
         for _ in range(most):
             ready = self.rng.random() < self.eager
-            part.set(frames__ready=ready, armed=armed, refused=refused)
+            part.set(frames__ready=ready, armed=armed, refused=refused,
+                     idle=self.rng.random() < 0.1)
             await part.settled()
             refused = 0
             if part.get("frames__valid") and ready:
@@ -210,7 +211,7 @@ async def without_an_image_the_board_waits_for_a_host(dut):
             assert await bench.boot() == expected
             pulses = bench.flash.pulses
             assert not bench.taken and not await bench.pages(1)
-            assert bench.part.get("cs_n") and bench.flash.pulses == pulses
+            assert bench.part.get("pads__cs_n") and bench.flash.pulses == pulses
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

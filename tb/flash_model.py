@@ -59,8 +59,8 @@ class Flash:
         for cycle in range(1 << 40):
             await FallingEdge(self.clk)
             self._answer()
-            pins, enables = part.get("dq_o"), part.get("dq_oe")
-            chosen, pulse = not part.get("cs_n"), part.get("sck")
+            pins, enables = part.get("pads__dq_o"), part.get("pads__dq_oe")
+            chosen, pulse = not part.get("pads__cs_n"), part.get("pads__sck")
             self._object(pulse and not chosen, "clocked without being selected")
             self._object(chosen and not selected and cycle < awake, "selected while it woke up")
             self._object(any(enables >> wire & 1 for wire in self._wires), "driven against")
@@ -82,7 +82,7 @@ class Flash:
         self._due.append((self._wires, self._outputs))
         wires, outputs = self._due.popleft() or ((), 0)
         floating = self._rng.getrandbits(4) & ~sum(1 << wire for wire in wires)
-        self.part.set(dq_i=floating | outputs)
+        self.part.set(pads__dq_i=floating | outputs)
 
     def _pulse(self, pins):
         """Rising edge: a bit of the head; falling edge: the next outputs."""

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.flash.layout import MAGIC, POLYNOMIAL, BootState, FlashConfig
+from hw.flash.layout import MAGIC, PADS, POLYNOMIAL, BootState, FlashConfig
 from hw.flash.reader import COMMAND_PULSES, FlashReader
 
 WORD = 32
@@ -19,14 +19,14 @@ class Boot(wiring.Component):
 
     Members
     -------
-    cs_n, sck, dq_o, dq_oe : Out, dq_i : In
-        The pads, see `FlashReader`.
+    pads : Out(PADS)
     frames : Out(stream of bytes)
         Of the link while ``booting``.
-    booting : Out(1), state : Out(BootState)
-        Until the end of the boot; how far it is, or how it ended.
-    armed, refused : In(1)
-        The link has executed COMMIT; it has not accepted a frame.
+    booting, failed : Out(1), state : Out(BootState)
+        Until the end of the boot; there was an image, but not a good one; how far the boot is, or
+        how it ended.
+    armed, idle, refused : In(1)
+        The link has executed COMMIT; it has nothing to do; in this cycle: it refuses a frame.
     pages : Out(stream of 32-bit words), rewind : In(1)
         Of the core: the pages from the first one on, as soon as ``rewind`` falls. Without pages
         that have been checked nothing comes.
@@ -48,9 +48,9 @@ class Boot(wiring.Component):
     def __init__(self, config: FlashConfig):
         self.config = config
         super().__init__({
-            "cs_n": Out(1, init=1), "sck": Out(1), "dq_o": Out(4), "dq_oe": Out(4), "dq_i": In(4),
-            "frames": Out(stream.Signature(8)), "booting": Out(1), "state": Out(BootState),
-            "armed": In(1), "refused": In(1),
+            "pads": Out(PADS), "frames": Out(stream.Signature(8)), "booting": Out(1), "failed": Out(1),
+            "state": Out(BootState),
+            "armed": In(1), "idle": In(1), "refused": In(1),
             "pages": Out(stream.Signature(unsigned(WORD))), "rewind": In(1)})
 
     @staticmethod
@@ -66,6 +66,7 @@ class Boot(wiring.Component):
         # Bits as they come, or their CRC-32; the word that waits for the core, or the time.
         bits, word = Signal(WORD, init=MAGIC), Signal(WORD)
         m.submodules.reader = reader = FlashReader(config)
+        wiring.connect(m, reader.pads, wiring.flipped(self.pads))
         match, blank = self._check(m, reader, bits)
         ends = reader.came & reader.last
         move = serving & full & (~self.pages.valid | self.pages.ready)
@@ -75,8 +76,7 @@ class Boot(wiring.Component):
         rest, late = word[config.rest_bits:config.rest_bits + 2], word[config.patience_bits]
         m.d.comb += [
             serving.eq(phase[3]), self.booting.eq(~phase[3] & ~phase[2]),
-            self.cs_n.eq(reader.cs_n), self.sck.eq(reader.sck), self.dq_o.eq(reader.dq_o),
-            self.dq_oe.eq(reader.dq_oe), reader.dq_i.eq(self.dq_i),
+            self.failed.eq(phase[2] & (phase != BootState.EMPTY.value)),
             reader.wake.eq(~phase[1] & ~serving), reader.skip.eq(serving),
             loads.eq(phase[0] & ~phase[1]), reader.bytewise.eq(loads),
             reader.on.eq(Mux(serving, ~self.rewind, self.booting & ~(
@@ -86,7 +86,7 @@ class Boot(wiring.Component):
             self.frames.valid.eq(full & loads), self.frames.payload.eq(bits),
             self.pages.payload.eq(Cat(word.word_select(n, 8) for n in (3, 2, 1, 0))),
         ]
-        m.d.sync += full.eq(ends & (serving | loads)
+        m.d.sync += full.eq(ends & (serving | loads & ~self.armed)
                             | full & ~move & ~(loads & self.frames.ready))
         m.d.sync += self.pages.valid.eq(move | self.pages.valid & ~self.pages.ready)
         with m.If(~reader.on):
@@ -105,10 +105,10 @@ class Boot(wiring.Component):
                 with m.Elif(ends & match):
                     m.d.sync += state.eq(BootState.FRAMES)
             with m.Case(BootState.FRAMES):
-                with m.If(self.refused | late):
-                    m.d.sync += state.eq(BootState.REFUSED)
-                with m.Elif(self.armed):
+                with m.If(self.armed & self.idle):      # or else the line would hear half a reply
                     m.d.sync += state.eq(BootState.LOADED)
+                with m.Elif(~self.armed & (self.refused | late)):
+                    m.d.sync += state.eq(BootState.REFUSED)
         return m
 
     def _check(self, m, reader, bits):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amaranth.lib import enum
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import In, Out
 
 from hw.config import ConfigError, bits_for
 
@@ -21,6 +22,10 @@ class Opcode(IntEnum):
     READ_QUAD = 0x6B
 
 
+# What the FPGA has of the flash's pins; the clock is ``sck & ~clk``, a pulse in the second half of
+# a cycle.
+PADS = wiring.Signature({"cs_n": Out(1, init=1), "sck": Out(1), "dq_o": Out(4), "dq_oe": Out(4),
+                         "dq_i": In(4)})
 READS = {1: Opcode.READ, 2: Opcode.READ_DUAL, 4: Opcode.READ_QUAD}
 
 

@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.flash.layout import READS, FlashConfig, Opcode
+from hw.flash.layout import PADS, READS, FlashConfig, Opcode
 
 OPCODE_BITS, ADDRESS_BITS, DUMMY_PULSES = 8, 24, 8
 COMMAND_PULSES = OPCODE_BITS + ADDRESS_BITS + DUMMY_PULSES    # the last one brings the first bits
@@ -20,8 +20,7 @@ class FlashReader(wiring.Component):
 
     Members
     -------
-    cs_n, sck : Out(1), dq_o, dq_oe : Out(4), dq_i : In(4)
-        The pads. The flash's clock is ``sck & ~clk``: a pulse in the second half of a cycle.
+    pads : Out(PADS)
     on : In(1)
         As it rises a read begins; while it is low the flash is not selected.
     wake : In(1)
@@ -48,8 +47,7 @@ class FlashReader(wiring.Component):
     def __init__(self, config: FlashConfig):
         self.config = config
         super().__init__({
-            "cs_n": Out(1, init=1), "sck": Out(1), "dq_o": Out(4), "dq_oe": Out(4), "dq_i": In(4),
-            "on": In(1), "wake": In(1), "skip": In(1), "bytewise": In(1), "more": In(1),
+            "pads": Out(PADS), "on": In(1), "wake": In(1), "skip": In(1), "bytewise": In(1), "more": In(1),
             "came": Out(1), "last": Out(1), "data": Out(config.width), "still": Out(1)})
 
     @staticmethod
@@ -66,8 +64,8 @@ class FlashReader(wiring.Component):
         border = ((count[:byte] == before % (1 << byte))
                   & (self.bytewise | (count[byte:word] == before % (1 << word) >> byte)))
         m.d.comb += run.eq(self.on & (~reading | ~border | self.more)
-                           & ((self.config.pace == 1) | ~self.sck))
-        m.d.sync += [self.cs_n.eq(~self.on), self.sck.eq(run), count.eq(count + run),
+                           & ((self.config.pace == 1) | ~self.pads.sck))
+        m.d.sync += [self.pads.cs_n.eq(~self.on), self.pads.sck.eq(run), count.eq(count + run),
                      reading.eq(reading | run & (count == before - 1))]
         came, last = Signal(), border       # of the pulse that is at the pad
         m.d.sync += came.eq(run & reading)
@@ -80,7 +78,7 @@ class FlashReader(wiring.Component):
         with m.If(~self.on):
             m.d.sync += [count.eq(0), reading.eq(0), *(bit.eq(0) for bit in on_way)]
         m.d.comb += [self.came.eq(on_way[-1]), self.last.eq(last), self.still.eq(~Cat(on_way).any()),
-                     self.data.eq(self.dq_i[1] if width == 1 else self.dq_i)]
+                     self.data.eq(self.pads.dq_i[1] if width == 1 else self.pads.dq_i)]
         self._command(m, count, reading)
         return m
 
@@ -94,6 +92,6 @@ class FlashReader(wiring.Component):
         skip = self.skip & (count == OPCODE_BITS + SKIP_BIT)
         sends = Signal()
         m.d.sync += [sends.eq(self.on & ~reading & (count < OPCODE_BITS + ADDRESS_BITS)),
-                     self.dq_o[0].eq(Mux(self.wake, bits[1], bits[0]) | skip)]
+                     self.pads.dq_o[0].eq(Mux(self.wake, bits[1], bits[0]) | skip)]
         others = sends if config.width == 4 else 1
-        m.d.comb += [self.dq_o[2:].eq(0b11), self.dq_oe.eq(Cat(sends, 0, others, others))]
+        m.d.comb += [self.pads.dq_o[2:].eq(0b11), self.pads.dq_oe.eq(Cat(sends, 0, others, others))]
