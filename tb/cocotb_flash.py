@@ -71,6 +71,8 @@ class Bench:
                     armed, frames = body == COMMIT, len(self.taken)
             await part.edge()
             if self.state() in END:
+                part.set(idle=1)
+                await part.edge()
                 assert not part.get("booting")
                 return self.state()
         raise AssertionError(f"the boot must end within {most} cycles, not be at {self.state()}")
@@ -81,9 +83,10 @@ class Bench:
             body = cobs.decode(data)
         except cobs.DecodeError:
             return 1, b""
-        return frame(body[:-4]) != data + b"\0", body[:-4]
+        return (0, body[:-4]) if frame(body[:-4]) == data + b"\0" else (1, b"")
 
-    async def pages(self, count: int, eager: float = 1.0, patience: int = 0) -> list[tuple[int, int]]:
+    async def pages(self, count: int, eager: float = 1.0,
+                    patience: int = 0) -> list[tuple[int, int]]:
         """Begin to run; so many words, and in which cycle each was there first.
 
         ``patience``: a word is taken within so many cycles.

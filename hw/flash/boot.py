@@ -23,8 +23,8 @@ class Boot(wiring.Component):
     frames : Out(stream of bytes)
         Of the link while ``booting``.
     booting, failed : Out(1), state : Out(BootState)
-        Until the end of the boot; there was an image, but not a good one; how far the boot is, or
-        how it ended.
+        The link hears the flash, not the line; there was an image, but not a good one; how far
+        the boot is, or how it ended.
     armed, idle, refused : In(1)
         The link has executed COMMIT; it has nothing to do; in this cycle: it refuses a frame.
     pages : Out(stream of 32-bit words), rewind : In(1)
@@ -48,9 +48,9 @@ class Boot(wiring.Component):
     def __init__(self, config: FlashConfig):
         self.config = config
         super().__init__({
-            "pads": Out(PADS), "frames": Out(stream.Signature(8)), "booting": Out(1), "failed": Out(1),
-            "state": Out(BootState),
-            "armed": In(1), "idle": In(1), "refused": In(1),
+            "pads": Out(PADS), "frames": Out(stream.Signature(8)), "booting": Out(1, init=1),
+            "failed": Out(1), "state": Out(BootState), "armed": In(1), "idle": In(1),
+            "refused": In(1),
             "pages": Out(stream.Signature(unsigned(WORD))), "rewind": In(1)})
 
     @staticmethod
@@ -64,7 +64,7 @@ class Boot(wiring.Component):
         config, state, phase = self.config, self.state, self.state.as_value()
         serving, loads, full = Signal(), Signal(), Signal(reset_less=True)
         # Bits as they come, or their CRC-32; the word that waits for the core, or the time.
-        bits, word = Signal(WORD, init=MAGIC), Signal(WORD)
+        bits, word = Signal(WORD, init=MAGIC, reset_less=True), Signal(WORD)
         m.submodules.reader = reader = FlashReader(config)
         wiring.connect(m, reader.pads, wiring.flipped(self.pads))
         match, blank = self._check(m, reader, bits)
@@ -75,19 +75,21 @@ class Boot(wiring.Component):
             m.d.sync += word.eq(Mux(serving, bits, later))
         rest, late = word[config.rest_bits:config.rest_bits + 2], word[config.patience_bits]
         m.d.comb += [
-            serving.eq(phase[3]), self.booting.eq(~phase[3] & ~phase[2]),
+            serving.eq(phase[3]),
             self.failed.eq(phase[2] & (phase != BootState.EMPTY.value)),
             reader.wake.eq(~phase[1] & ~serving), reader.skip.eq(serving),
             loads.eq(phase[0] & ~phase[1]), reader.bytewise.eq(loads),
-            reader.on.eq(Mux(serving, ~self.rewind, self.booting & ~(
+            reader.on.eq(Mux(serving, ~self.rewind, ~phase[2] & ~(
                 (state == BootState.WAKE) & rest.any()))),
             # Over the border of a group, if what is on its way finds its place.
             reader.more.eq(reader.still & ~full | serving & ~self.pages.valid),
             self.frames.valid.eq(full & loads), self.frames.payload.eq(bits),
             self.pages.payload.eq(Cat(word.word_select(n, 8) for n in (3, 2, 1, 0))),
         ]
-        m.d.sync += full.eq(ends & (serving | loads & ~self.armed)
+        m.d.sync += full.eq(ends & (serving | loads)
                             | full & ~move & ~(loads & self.frames.ready))
+        # The line would hear half a reply if the boot ended before the link's work.
+        m.d.sync += self.booting.eq(self.booting & ~((phase[3] | phase[2]) & self.idle))
         m.d.sync += self.pages.valid.eq(move | self.pages.valid & ~self.pages.ready)
         with m.If(~reader.on):
             m.d.sync += [full.eq(0), self.pages.valid.eq(0)]
@@ -105,9 +107,9 @@ class Boot(wiring.Component):
                 with m.Elif(ends & match):
                     m.d.sync += state.eq(BootState.FRAMES)
             with m.Case(BootState.FRAMES):
-                with m.If(self.armed & self.idle):      # or else the line would hear half a reply
+                with m.If(self.armed):
                     m.d.sync += state.eq(BootState.LOADED)
-                with m.Elif(~self.armed & (self.refused | late)):
+                with m.Elif(self.refused | late):
                     m.d.sync += state.eq(BootState.REFUSED)
         return m
 

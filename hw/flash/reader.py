@@ -47,8 +47,9 @@ class FlashReader(wiring.Component):
     def __init__(self, config: FlashConfig):
         self.config = config
         super().__init__({
-            "pads": Out(PADS), "on": In(1), "wake": In(1), "skip": In(1), "bytewise": In(1), "more": In(1),
-            "came": Out(1), "last": Out(1), "data": Out(config.width), "still": Out(1)})
+            "pads": Out(PADS), "on": In(1), "wake": In(1), "skip": In(1), "bytewise": In(1),
+            "more": In(1), "came": Out(1), "last": Out(1), "data": Out(config.width),
+            "still": Out(1)})
 
     @staticmethod
     def latency(config: FlashConfig) -> int:
@@ -77,7 +78,8 @@ class FlashReader(wiring.Component):
             m.d.sync += on_way[-1].eq(on_way[-2])
         with m.If(~self.on):
             m.d.sync += [count.eq(0), reading.eq(0), *(bit.eq(0) for bit in on_way)]
-        m.d.comb += [self.came.eq(on_way[-1]), self.last.eq(last), self.still.eq(~Cat(on_way).any()),
+        m.d.comb += [self.came.eq(on_way[-1]), self.last.eq(last),
+                     self.still.eq(~Cat(on_way).any()),
                      self.data.eq(self.pads.dq_i[1] if width == 1 else self.pads.dq_i)]
         self._command(m, count, reading)
         return m
