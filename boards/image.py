@@ -1,15 +1,23 @@
 """The image in a board's flash: a checked stream of pages, and the frames that load a program."""
 
 import zlib
+from fractions import Fraction
 
 from boards.host.device import recorded
 from gen.image import Program
-from hw.flash.layout import MAGIC
+from gen.store import Store
+from hw.flash.boot import Boot
+from hw.flash.layout import MAGIC, FlashConfig
 from models.graph import ModelError
 
 PADDING = bytes(64)     # empty frames, which come until the last frame has been executed
 ONES = 0xFFFFFFFF        # zlib inverts the register before and after
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def flash_store(flash: FlashConfig) -> Store:
+    """How fast pages come from a flash, for compiler and cycle model."""
+    return Store(rate=Fraction(flash.width, 8 * flash.pace), latency=Boot.latency(flash))
 
 
 def flash_image(program: Program, room: int) -> bytes:

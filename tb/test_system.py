@@ -11,14 +11,12 @@ import pytest
 from boards.host.channel import Channel
 from boards.host.device import Device
 from boards.host.packets import Request
-from boards.image import PADDING, flash_image, with_pages
+from boards.image import PADDING, flash_image, flash_store, with_pages
 from gen.compile import paged_program
 from gen.cycles import predict
 from gen.pages import Paging
-from gen.store import Store
 from gen.targets import PRESETS
 from hw.config import CoreConfig
-from hw.flash.boot import Boot
 from hw.flash.layout import BootState, FlashConfig
 from hw.layout import Space
 from hw.link.protocol import Command, Status
@@ -39,11 +37,6 @@ CORES = {
 }
 
 
-def store(flash: FlashConfig) -> Store:
-    """What the compiler is told of a flash."""
-    return Store(rate=Fraction(flash.width, 8 * flash.pace), latency=Boot.latency(flash))
-
-
 @pytest.mark.parametrize("name", CORES)
 def test_board_boots_from_flash_and_infers_with_pages_in_the_predicted_time(name, tmp_path):
     """Within 1 %: words that follow a long wait come 3 cycles later than the model says."""
@@ -53,7 +46,7 @@ def test_board_boots_from_flash_and_infers_with_pages_in_the_predicted_time(name
     program = paged_program(graph, replace(PRESETS["ecp5-85k"], config=config),
                             Paging(share=2, lines=config.act_lines // 2))
     assert len(program.stream) > 2000
-    expected = sum(layer.total for layer in predict(program, store(FLASH)))
+    expected = sum(layer.total for layer in predict(program, flash_store(FLASH)))
     binary = build(System(config, divisor=DIVISOR, flash=FLASH), FLASH, config, tmp_path)
     with powered(binary, flash_image(program, FLASH.room)) as port:
         assert not port.receive(100_000)
@@ -63,7 +56,6 @@ def test_board_boots_from_flash_and_infers_with_pages_in_the_predicted_time(name
             result = device.run(x)
             golden = run(graph, x)[program.output.tensor]
             assert np.array_equal(result.output.ravel(), golden.ravel())
-            print(result.cycles, expected)
             assert abs(result.cycles - expected) < 0.01 * expected
         assert device.boot_code == 0 and port.counts()[1:] == (2, 0)
 
