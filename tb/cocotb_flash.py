@@ -179,7 +179,7 @@ async def damaged_images_are_refused_with_the_reason(dut):
     seen = set()
     async for bench in benches(dut, *("quad", "dual")):
         rng = bench.rng
-        for _ in range(30):
+        for _ in range(9):
             stream, frames, good = image(rng, rng.choice([0, 3, 9]), 3)
             end, begin = len(good) - len(PADDING), 8 + len(stream)
             position, bad = rng.choice([rng.randrange(begin), rng.randrange(begin, end)]), good
