@@ -18,7 +18,7 @@ from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
 
-COMMANDS = ("check", "compile", "generate", "simulate", "build")
+COMMANDS = ("check", "compile", "generate", "simulate", "build", "boards", "flash")
 MODEL = str(ROOT / "models" / "fashion" / "fashion.tflite")
 IMAGES = str(ROOT / "models" / "fashion" / "images.npy")
 SIMULATE = ["simulate", MODEL, "--target", "up5k", "--input"]
