@@ -330,7 +330,7 @@ def _parser() -> Parser:
                      help="of the placer (default: 1); the next ones if the router goes in circles")
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
 
-    _subparser(commands, "boards", boards, "boards")
+    _subparser(commands, "boards", boards, "boards  # then: systolith build --board NAME")
 
     sub = _subparser(commands, "flash", flash, "flash --board icebreaker build/boards/icebreaker")
     _add_board(sub)

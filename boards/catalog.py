@@ -37,7 +37,9 @@ class Flash:
     clock_pin : bool
         The FPGA reaches the clock over a pin of its own; else over USRMCLK.
     width : int
-        Data wires that are read over: 2 where nothing says that the chip's quad-enable bit is set.
+        Data wires that are read over: 2, because nothing says that quad-enable bits are set.
+    pace, sample : int
+        See `hw.flash.layout.FlashConfig`.
     """
 
     chip: str
@@ -47,6 +49,8 @@ class Flash:
     resource: str = "spi_flash_1x"
     clock_pin: bool = False
     width: int = 2
+    pace: int = 1
+    sample: int = 1
 
     @property
     def image_room(self) -> int:
@@ -96,6 +100,8 @@ class Board:
         Its name of the cable, where the board's options do not say.
     dfu : bool
         It is flashed through a bootloader that takes one file, without address.
+    pack : tuple of str
+        Options of icepack or ecppack. icepack's -s leaves the flash awake.
     """
 
     name: str
@@ -114,6 +120,7 @@ class Board:
     loader: tuple[str, ...] = ()
     cable: str = ""
     dfu: bool = False
+    pack: tuple[str, ...] = ("--compress",)
 
     @cached_property
     def platform_class(self) -> Any:
@@ -160,6 +167,7 @@ class Board:
 
 ULX3S_LEDS = {"ready": "led:0", "busy": "led:1", "error": "led:7"}
 RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r"}
+ECP5_READS = {"pace": 2, "sample": 2}     # half the core's clock: cells and pads take a cycle
 ULX3S_FLASH = Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
 FT231X = "the FT231X of USB port US1"
 ADAPTER = "a USB-UART adapter for 3.3 V"
@@ -171,13 +179,14 @@ _BOARDS = (
           leds={"ready": "led_g:0", "error": "led_r:0"},
           uart_text="channel B of the FT2232H", max_baud=3_000_000,
           flash=Flash(chip="W25Q128JV", size=16 * MEBI, image=0x20000, clock_pin=True),
-          loader=("-b", "ice40_generic")),
+          loader=("-b", "ice40_generic"), pack=("-s",)),
     Board(name="upduino3", title="UPduino v3", preset="up5k", core_hz=24_000_000, pll="core",
           platform="amaranth_boards.upduino_v3:UpduinoV3Platform", clock="clk12",
           leds=RGB_LEDS, rgb_driver=True, uart_pins=("28", "38"),
           uart_text=f"{ADAPTER}: its TX to pin 28, its RX to pin 38",
-          flash=Flash(chip="W25Q32JV", size=4 * MEBI, image=0x20000, clock_pin=True),
-          loader=("-b", "ice40_generic"), cable="ft232"),
+          flash=Flash(chip="W25Q32JV", size=4 * MEBI, image=0x20000, clock_pin=True,
+                      resource="spi_flash_2x"),
+          loader=("-b", "ice40_generic"), cable="ft232", pack=("-s",)),
     Board(name="ulx3s-85f", title="ULX3S 85F", preset="ecp5-85k", core_hz=80_000_000, pll="ecp5",
           platform="amaranth_boards.ulx3s:ULX3S_85F_Platform", clock="clk25", leds=ULX3S_LEDS,
           uart_text=FT231X, max_baud=3_000_000, flash=ULX3S_FLASH, loader=("-b", "ulx3s")),
@@ -189,13 +198,15 @@ _BOARDS = (
           platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
           uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
           flash=Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x280000),
-          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True),
+          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
+          pack=("--compress", "--freq", "38.8")),
     Board(name="orangecrab-25f", title="OrangeCrab r0.2 25F", preset="ecp5-25k",
           core_hz=80_000_000, pll="ecp5", clock="clk", leds=RGB_LEDS,
           platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
           uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
           flash=Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x110000),
-          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True),
+          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
+          pack=("--compress", "--freq", "38.8")),
     Board(name="ecpix5-85f", title="ECPIX-5 85F", preset="ecp5-85k", core_hz=80_000_000,
           pll="ecp5", platform="amaranth_boards.ecpix5:ECPIX585Platform", clock="clk100",
           leds=RGB_LEDS, uart_text="channel B of the FT2232H", max_baud=3_000_000,
