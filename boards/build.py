@@ -15,8 +15,8 @@ def rim(board: Board) -> tuple[str, str]:
     """Verilog of a board's top without its system, and the constraints."""
     with builtin_yosys():
         plan = board.platform_class().prepare(Top(board), TOP, debug_verilog=True, emit_src=False)
-    return tuple(_text(plan.files[f"{TOP}.{end}"])
-                 for end in ("debug.v", CONSTRAINTS[board.family]))
+    files = plan.files
+    return _text(files[f"{TOP}.debug.v"]), _text(files[f"{TOP}.{CONSTRAINTS[board.family]}"])
 
 
 def _text(content):
