@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from gen.targets import PRESETS, Target
@@ -167,8 +167,9 @@ class Board:
 
 ULX3S_LEDS = {"ready": "led:0", "busy": "led:1", "error": "led:7"}
 RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r"}
-ECP5_READS = {"pace": 2, "sample": 2}     # half the core's clock: cells and pads take a cycle
-ULX3S_FLASH = Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
+# Half the core's clock, taken two cycles later: USRMCLK, flash and pads take longer than a cycle.
+Ecp5Flash = partial(Flash, pace=2, sample=2)
+ULX3S_FLASH = Ecp5Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
 FT231X = "the FT231X of USB port US1"
 ADAPTER = "a USB-UART adapter for 3.3 V"
 ORANGECRAB_UART = f"{ADAPTER} on the header: its TX to pin 0, its RX to pin 1"
@@ -197,25 +198,25 @@ _BOARDS = (
           core_hz=80_000_000, pll="ecp5", clock="clk", leds=RGB_LEDS,
           platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
           uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
-          flash=Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x280000),
+          flash=Ecp5Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x280000),
           loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
           pack=("--compress", "--freq", "38.8")),
     Board(name="orangecrab-25f", title="OrangeCrab r0.2 25F", preset="ecp5-25k",
           core_hz=80_000_000, pll="ecp5", clock="clk", leds=RGB_LEDS,
           platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
           uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
-          flash=Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x110000),
+          flash=Ecp5Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x110000),
           loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
           pack=("--compress", "--freq", "38.8")),
     Board(name="ecpix5-85f", title="ECPIX-5 85F", preset="ecp5-85k", core_hz=80_000_000,
           pll="ecp5", platform="amaranth_boards.ecpix5:ECPIX585Platform", clock="clk100",
           leds=RGB_LEDS, uart_text="channel B of the FT2232H", max_baud=3_000_000,
-          flash=Flash(chip="S25FL256S or IS25LP256", size=32 * MEBI, image=0x200000),
+          flash=Ecp5Flash(chip="S25FL256S or IS25LP256", size=32 * MEBI, image=0x200000),
           loader=("-b", "ecpix5")),
     Board(name="colorlight-i5", title="Colorlight i5", preset="ecp5-25k", core_hz=80_000_000,
           pll="ecp5", platform="boards.platforms.colorlight_i5:ColorlightI5Platform",
           clock="clk25", leds={"ready": "led:0"}, uart_text="the extension board's debugger",
-          flash=Flash(chip="GD25Q16", size=2 * MEBI, image=0x90000, resource="spi_flash"),
+          flash=Ecp5Flash(chip="GD25Q16", size=2 * MEBI, image=0x90000, resource="spi_flash"),
           cable="ft2232"),
 )
 BOARDS = {board.name: board for board in _BOARDS}
