@@ -1,4 +1,6 @@
-"""The command line: check, compile, generate, simulate, sparsity, build, boards and flash."""
+"""The command line: check, compile, generate, simulate, sparsity, build, boards,
+flash and run.
+"""
 
 import argparse
 import sys
@@ -177,17 +179,27 @@ def sparsity(arguments) -> int:
 
 
 def build(arguments) -> int:
-    """Synthesise, place and route a core."""
+    """Synthesise, place and route a core, or make a board's bitstream."""
     from gen.console import progress
     from gen.paths import require_folder, write_files
     from gen.pnr import build as run
+    if bool(arguments.target) == bool(arguments.board):
+        return arguments.parser.error("one of the arguments --target and --board is required")
     require_folder(arguments.output)
+    if arguments.board:
+        from boards.commands import build as build_board
+        return _built(*build_board(arguments))
     target = _target(arguments, arguments.fit)
     with progress() as shown:
         task = shown.add_task("", total=None, count="")
         result, files = run(target, arguments.seed, stage=lambda text: shown.update(
             task, description=f"{target.name}: {text}"))
     write_files(arguments.output, files)
+    return _built(target, result)
+
+
+def _built(target, result):
+    """Say what came out, and whether it is fast enough."""
     print(f"{target.name} on {result.device}: {result.lut} lut, {result.ff} ff, {result.dsp} dsp, "
           f"{result.ebr} ebr, {result.spram} spram, {result.fmax_mhz} MHz (seed {result.seed})")
     if result.timing_met:
@@ -214,6 +226,23 @@ def flash(arguments) -> int:
     return FINE
 
 
+def run(arguments) -> int:
+    """Run inputs on a board, or on the simulation of one (--port sim:BOARD)."""
+    from boards.commands import run as run_inputs
+    result, text = run_inputs(arguments)
+    from gen.console import console
+    from sim.tables import layer_table, score_table
+    console().print(layer_table(result))
+    scores = score_table(result)
+    if scores is not None:
+        console().print(scores)
+    print(text)
+    if result.first is None:
+        return FINE
+    print(f"error: first wrong value: {result.first}", file=sys.stderr)
+    return FAILED
+
+
 def _folder(text):
     from gen.paths import folder_argument
     return folder_argument(text)
@@ -226,8 +255,12 @@ def _add_target(parser, required=True):
                         help="change a parameter of the core; may be repeated (generate --list)")
 
 
-def _add_board(parser):
-    parser.add_argument("--board", metavar="B", required=True, help="see systolith boards")
+def _add_board(parser, required=True):
+    parser.add_argument("--board", metavar="B", required=required, help="see systolith boards")
+
+
+def _add_baud(parser, text):
+    parser.add_argument("--baud", type=int, metavar="N", default=0, help=text)
 
 
 def _add_fold(parser):
@@ -322,8 +355,13 @@ def _parser() -> Parser:
     sub.add_argument("-n", "--inputs", type=int, default=16, metavar="N",
                      help="of these, the first N (default: 16)")
 
-    sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
-    _add_target(sub)
+    sub = _subparser(commands, "build", build,
+                     "build --board icebreaker --model model.tflite --seed 1 -o out")
+    _add_target(sub, required=False)
+    _add_board(sub, required=False)
+    sub.add_argument("--model", type=Path, metavar="MODEL",
+                     help="with --board: .tflite file with whose program the board starts")
+    _add_baud(sub, "of the board's UART (default: 1000000)")
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
     sub.add_argument("--seed", type=int, default=1, metavar="N",
@@ -338,15 +376,32 @@ def _parser() -> Parser:
     sub.add_argument("--cable", metavar="NAME", default="",
                      help="openFPGALoader's name of another cable than the board's own")
     sub.add_argument("--dry-run", action="store_true", help="only print the commands")
+
+    sub = _subparser(commands, "run", run,
+                     "run --port /dev/ttyUSB1 model.tflite --input images.npy --check")
+    sub.add_argument("--port", required=True, metavar="PORT",
+                     help="serial port, or sim:BOARD for a simulation of that board's top")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
+                     help="int8 [N, ...]: N inputs of the model")
+    sub.add_argument("--check", action="store_true", help="compare with the golden model")
+    _add_baud(sub, "as the board was built (default: 1000000; sim: the most that the board can)")
+    _add_board(sub, required=False)
+    _add_target(sub, required=False)
+    sub.add_argument("--fit", action="store_true", help="the core was built with --fit MODEL")
+    _add_fold(sub)
+    _add_skip(sub)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line on stderr."""
     arguments = _parser().parse_args(argv)
+    from boards.host.errors import ConfigurationError, PortError
     from hw.config import ConfigError
     from models.graph import ModelError
-    return exit_code(lambda: arguments.run(arguments), ConfigError, ModelError)
+    return exit_code(lambda: arguments.run(arguments), ConfigError, ModelError, ConfigurationError,
+                     PortError)
 
 
 if __name__ == "__main__":

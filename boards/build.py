@@ -6,7 +6,6 @@ from fractions import Fraction
 
 from boards.catalog import Board
 from boards.flashing import BITSTREAM, IMAGE
-from boards.host.device import recorded
 from boards.image import flash_image
 from boards.rim.top import CLOCK, SYSTEM, Top
 from gen.image import Program
@@ -44,7 +43,7 @@ def image(board: Board, program: Program) -> bytes:
     ModelError
         It does not fit.
     """
-    return flash_image(program, recorded(program), board.flash.image_room)
+    return flash_image(program, board.flash.image_room)
 
 
 def system(board: Board, target: Target, baud: int) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from gen.targets import PRESETS, Target
-from hw.config import ConfigError
+from hw.config import ConfigError, CoreConfig
 
 MEBI = 1 << 20
 SECTOR = 0x10000           # what openFPGALoader erases at once, from the given address on
@@ -141,8 +141,12 @@ class Board:
     @property
     def target(self) -> Target:
         """The preset on this board's device, at this board's clock."""
+        return self.with_config(PRESETS[self.preset].config)
+
+    def with_config(self, config: CoreConfig) -> Target:
+        """Another core on this board's device."""
         found = self.platform_class
-        return replace(PRESETS[self.preset], device=DEVICES[found.device],
+        return replace(PRESETS[self.preset], device=DEVICES[found.device], config=config,
                        package=PACKAGES[found.package], speed=getattr(found, "speed", ""),
                        min_mhz=self.core_hz / 1e6)
 

@@ -217,5 +217,6 @@ def build(config: CoreConfig, *, trace: bool = False,
                           "systolith.v": named_only(core) if trace else core},
                  [*CELL_MODELS.glob("*.v")], HARNESS, trace)
 
-    return cached(f"{config.hash:08x}-{source_hash()}" + ("-trace" if trace else ""), make,
-                  lambda: stage(f"building the simulator of configuration {config.hash:08x} (once)"))
+    name = f"{config.hash:08x}"
+    return cached(f"{name}-{source_hash()}" + ("-trace" if trace else ""), make,
+                  lambda: stage(f"building the simulator of configuration {name} (once)"))

@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from boards.catalog import Board
 from boards.host.ports import SerialPort
@@ -12,7 +11,7 @@ from boards.simulated.build import build
 from gen.paths import work_folder
 from gen.targets import Target
 
-LATENCY = 20.0      # seconds that a reply may take: a simulation is a hundred times slower
+LATENCY = 3.0      # seconds that a reply may take: a simulation is slower than a board
 
 
 @contextlib.contextmanager
