@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 
 from boards.catalog import Board
 from boards.flashing import BITSTREAM, IMAGE
-from boards.image import flash_image
+from boards.image import flash_image, flash_store
 from boards.rim.top import CLOCK, SYSTEM, Top
 from gen.image import Program
 from gen.pnr import BuildResult
@@ -30,9 +29,7 @@ def flash_config(board: Board) -> FlashConfig:
 
 def store(board: Board) -> Store:
     """How fast pages come from a board's flash."""
-    from hw.flash.boot import Boot  # slow to import
-    config = flash_config(board)
-    return Store(rate=Fraction(config.width, 8 * config.pace), latency=Boot.latency(config))
+    return flash_store(flash_config(board))
 
 
 def image(board: Board, program: Program) -> bytes:

@@ -19,7 +19,7 @@ from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
 
-COMMANDS = ("check", "compile", "generate", "simulate", "build", "boards", "flash")
+COMMANDS = ("check", "compile", "generate", "simulate", "build", "boards", "flash", "run")
 MODEL = str(ROOT / "models" / "fashion" / "fashion.tflite")
 IMAGES = str(ROOT / "models" / "fashion" / "images.npy")
 SIMULATE = ["simulate", MODEL, "--target", "up5k", "--input"]

@@ -23,9 +23,8 @@ class FlashPads(wiring.Component):
 
     Behaviour
     ---------
-    The flash's clock is ``sck & ~clk``: of the iCE40's pad, or on the ECP5 of USRMCLK. There two
-    registers, of which one changes with each edge of the clock, differ while it is high: a gate
-    with the clock itself would make glitches.
+    The flash's clock is ``sck & ~clk``, made in the iCE40's pad, or on the ECP5 by `Pulses` and
+    brought to its pin by USRMCLK.
     """
 
     def __init__(self, board: Board):
@@ -45,8 +44,9 @@ class FlashPads(wiring.Component):
                 i_OUTPUT_CLK=ClockSignal(), i_OUTPUT_ENABLE=Const(1),
                 i_D_OUT_0=Const(0), i_D_OUT_1=self.sck)
         else:
-            m.submodules.mclk = Instance("USRMCLK", i_USRMCLKI=self._pulses(m),
-                                         i_USRMCLKTS=Const(0))
+            m.submodules.pulses = pulses = Pulses()
+            m.d.comb += pulses.enable.eq(self.sck)
+            m.submodules.mclk = Instance("USRMCLK", i_USRMCLKI=pulses.clk, i_USRMCLKTS=Const(0))
         data = list(pins.dq.io) if "dq" in wires else [
             getattr(pins, name).io[0] for name in ("copi", "cipo", "wp", "hold") if name in wires]
         for n, pin in enumerate(data):
@@ -56,12 +56,29 @@ class FlashPads(wiring.Component):
                          self.dq_i[n].eq(buffer.i)]
         return m
 
-    def _pulses(self, m):
-        """High from the middle of a cycle with ``sck`` to its end."""
+
+class Pulses(wiring.Component):
+    """A clock that is high in the second half of every cycle in which it is enabled.
+
+    Members
+    -------
+    enable : In(1), clk : Out(1)
+
+    Behaviour
+    ---------
+    Of two registers one changes with each edge of the clock; they differ while `clk` is high. A
+    gate with the clock itself would make glitches.
+    """
+
+    def __init__(self):
+        super().__init__({"enable": In(1), "clk": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
         m.domains.half = half = ClockDomain(clk_edge="neg", reset_less=True, local=True)
         rising, falling = Signal(), Signal()
-        m.d.comb += half.clk.eq(ClockSignal())
+        m.d.comb += [half.clk.eq(ClockSignal()), self.clk.eq(rising ^ falling)]
         m.d.sync += rising.eq(falling)
-        with m.If(self.sck):
+        with m.If(self.enable):
             m.d.half += falling.eq(~rising)
-        return rising ^ falling
+        return m
