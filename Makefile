@@ -4,17 +4,18 @@ TARGET ?= ecp5-85k
 MODEL  ?= models/fashion/fashion.tflite
 INPUT  ?= $(if $(filter models/fashion/%,$(MODEL)),models/fashion/images.npy,)
 SEED   ?= 1
+BOARD  ?= icebreaker
 WORKERS ?= auto
 BENCH  ?=
 BUS    ?= wishbone
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint models verilog sim build bench
+.PHONY: help setup demo test test-long lint models verilog sim build bench bitstream flash boards
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "  TARGET=$(TARGET) MODEL=$(MODEL) INPUT=$(INPUT) SEED=$(SEED)"
+	@echo "  TARGET=$(TARGET) BOARD=$(BOARD) MODEL=$(MODEL) INPUT=$(INPUT) SEED=$(SEED)"
 
 setup: $(STAMP)  ## install everything into .venv (again only when the pins change)
 
@@ -55,3 +56,14 @@ build: setup  ## synthesise, place and route the core into build/pnr/TARGET
 
 bench: setup  ## measure our networks on all presets into build/bench (BENCH=--predict: in seconds)
 	$(BIN)/python -m sim.bench $(BENCH)
+
+bitstream: setup  ## the bitstream of BOARD and the image of MODEL into build/boards/BOARD
+	$(BIN)/systolith build --board $(BOARD) --model $(MODEL) --seed $(SEED) -o build/boards/$(BOARD)
+
+flash: setup  ## write them into the flash of BOARD
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check -e '.[flash]'
+	$(BIN)/systolith flash --board $(BOARD) build/boards/$(BOARD)
+
+boards: setup  ## the bitstreams of all boards, and their table in README.md
+	$(BIN)/python -m boards.survey --seed $(SEED)

@@ -1,4 +1,6 @@
-"""The command line: check, compile, generate, simulate, sparsity and build."""
+"""The command line: check, compile, generate, simulate, sparsity, build, boards,
+flash and run.
+"""
 
 import argparse
 import sys
@@ -16,23 +18,6 @@ example:
   systolith simulate models/fashion/fashion.tflite --target up5k \\
       --input models/fashion/images.npy
 """
-
-
-def _console(stderr: bool = False):
-    from rich.console import Console
-    console = Console(stderr=stderr, highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 140
-    return console
-
-
-def _progress():
-    """What is being done, how far and for how long; on stderr, silent in a pipe."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    console = _console(stderr=True)
-    return Progress(TextColumn("{task.description}", markup=False), BarColumn(),
-                    TextColumn("{task.fields[count]}"), TimeElapsedColumn(), console=console,
-                    transient=True, disable=not console.is_terminal)
 
 
 def _target(arguments, fit_model=None):
@@ -59,6 +44,7 @@ def _folded(arguments, path):
 
 def check(arguments) -> int:
     """Print where every operator of a model runs; compile it if a target is named."""
+    from gen.console import console
     from gen.lower import require_work
     from gen.report import fold_text
     from gen.support import check as verdicts_of
@@ -68,7 +54,7 @@ def check(arguments) -> int:
     named, arguments.target = arguments.target, arguments.target or DEFAULT_TARGET
     target = _target(arguments)
     verdicts = verdicts_of(graph, target.config)
-    _console().print(verdict_table(f"{graph.name} on {target.name}", verdicts))
+    console().print(verdict_table(f"{graph.name} on {target.name}", verdicts))
     if folded.tensors:
         print(fold_text(folded.tensors, folded.macs))
     wrong = [verdict for verdict in verdicts if verdict.where == "unsupported"]
@@ -89,6 +75,7 @@ def compile_(arguments) -> int:
     import json
 
     from gen.compile import compile_model
+    from gen.console import console
     from gen.image import to_bytes
     from gen.paths import require_folder, write_files
     from gen.report import markdown, skip_text, summarize
@@ -101,7 +88,7 @@ def compile_(arguments) -> int:
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program, store),
         "report.json": json.dumps(values, indent=2)})
-    _console().print(cycle_table(program, store))
+    console().print(cycle_table(program, store))
     if values["skipping"]["layers"] or values["skipping"]["packed"]:
         print(skip_text(values))
     print(f"{arguments.output}: program.bin, report.md, report.json")
@@ -111,20 +98,22 @@ def compile_(arguments) -> int:
 def generate(arguments) -> int:
     """Write a core's Verilog, configuration and register map, or list the parameters."""
     if arguments.list:
+        from gen.console import console
         from gen.tables import parameter_table
-        _console().print(parameter_table())
+        console().print(parameter_table())
         return FINE
     output: Path | None = arguments.output
     if output is None:
         return arguments.parser.error("the following arguments are required: -o/--output")
+    from gen.console import progress
     from gen.paths import require_folder, write_files
     from gen.registers import registers
     from gen.targets import to_toml
     require_folder(output)
     target = _target(arguments, arguments.fit)
     from gen.verilog import emit
-    with _progress() as progress:
-        progress.add_task(f"generating Verilog for {target.name}", total=None, count="")
+    with progress() as shown:
+        shown.add_task(f"generating Verilog for {target.name}", total=None, count="")
         text = emit(target.config, arguments.bus)
     write_files(output, {"systolith.v": text, "config.toml": to_toml(target),
                          "registers.md": registers(target.config, arguments.bus)})
@@ -135,6 +124,7 @@ def generate(arguments) -> int:
 def simulate(arguments) -> int:
     """Run inputs through the Verilated core and compare every tensor with the golden model."""
     from gen.compile import compile_model
+    from gen.console import console, progress
     from gen.paths import require_file, whole_file
     from gen.report import fold_text
     for path in filter(None, (arguments.json, arguments.trace)):
@@ -148,19 +138,18 @@ def simulate(arguments) -> int:
     from sim.simulate import simulate as run
     inputs = load_inputs(arguments.input, graph)
     expected = load_expected(arguments.expect, graph, len(inputs)) if arguments.expect else None
-    with _progress() as progress:
-        task = progress.add_task("", total=len(inputs), count="")
+    with progress() as shown:
+        task = shown.add_task("", total=len(inputs), count="")
         result = run(
             graph, program, inputs, store=store, expected=expected, trace=arguments.trace,
-            stage=lambda text: progress.update(task, description=text),
-            done=lambda count: progress.update(
+            stage=lambda text: shown.update(task, description=text),
+            done=lambda count: shown.update(
                 task, completed=count, count=f"{count}/{len(inputs)} inputs"))
     from sim.tables import layer_table, score_table, summary
-    console = _console()
-    console.print(layer_table(result))
+    console().print(layer_table(result))
     scores = score_table(result)
     if scores is not None:
-        console.print(scores)
+        console().print(scores)
     if arguments.json:
         with whole_file(arguments.json) as partial:
             partial.write_text(result.to_json())
@@ -175,36 +164,82 @@ def simulate(arguments) -> int:
 
 def sparsity(arguments) -> int:
     """Print what zeros a network has, layer by layer, and what passing over them is worth."""
+    from gen.console import console, progress
     from sim.simulate import load_inputs
     from sim.sparsity import break_even_text, sparsity_table
     from sim.sparsity import sparsity as measure
     graph, target = _load(arguments.model), _target(arguments)
     inputs = load_inputs(arguments.input, graph)[:arguments.inputs]
-    with _progress() as progress:
-        progress.add_task(f"{len(inputs)} inputs", total=None, count="")
+    with progress() as shown:
+        shown.add_task(f"{len(inputs)} inputs", total=None, count="")
         layers = measure(graph, target, inputs)
-    _console().print(sparsity_table(graph, target, layers))
+    console().print(sparsity_table(graph, target, layers))
     print(break_even_text())
     return FINE
 
 
 def build(arguments) -> int:
-    """Synthesise, place and route a core."""
+    """Synthesise, place and route a core, or make a board's bitstream."""
+    from gen.console import progress
     from gen.paths import require_folder, write_files
     from gen.pnr import build as run
+    if bool(arguments.target) == bool(arguments.board):
+        return arguments.parser.error("one of the arguments --target and --board is required")
     require_folder(arguments.output)
+    if arguments.board:
+        from boards.commands import build as build_board
+        return _built(*build_board(arguments))
     target = _target(arguments, arguments.fit)
-    with _progress() as progress:
-        task = progress.add_task("", total=None, count="")
-        result, files = run(target, arguments.seed, stage=lambda text: progress.update(
+    with progress() as shown:
+        task = shown.add_task("", total=None, count="")
+        result, files = run(target, arguments.seed, stage=lambda text: shown.update(
             task, description=f"{target.name}: {text}"))
     write_files(arguments.output, files)
+    return _built(target, result)
+
+
+def _built(target, result):
+    """Say what came out, and whether it is fast enough."""
     print(f"{target.name} on {result.device}: {result.lut} lut, {result.ff} ff, {result.dsp} dsp, "
           f"{result.ebr} ebr, {result.spram} spram, {result.fmax_mhz} MHz (seed {result.seed})")
     if result.timing_met:
         return FINE
     print(f"error: {target.name} must reach {target.min_mhz:g} MHz, not {result.fmax_mhz}; "
           f"try another --seed or a smaller configuration", file=sys.stderr)
+    return FAILED
+
+
+def boards(arguments) -> int:
+    """List the boards that have a top."""
+    from boards.tables import board_table
+    from gen.console import console
+    console().print(board_table())
+    return FINE
+
+
+def flash(arguments) -> int:
+    """Write a built bitstream and program image into a board's flash."""
+    from boards.catalog import find_board
+    from boards.flashing import flash as write
+    write(find_board(arguments.board), arguments.folder, cable=arguments.cable,
+          dry_run=arguments.dry_run)
+    return FINE
+
+
+def run(arguments) -> int:
+    """Run inputs on a board, or on the simulation of one (--port sim:BOARD)."""
+    from boards.commands import run as run_inputs
+    result, text = run_inputs(arguments)
+    from gen.console import console
+    from sim.tables import layer_table, score_table
+    console().print(layer_table(result))
+    scores = score_table(result)
+    if scores is not None:
+        console().print(scores)
+    print(text)
+    if result.first is None:
+        return FINE
+    print(f"error: first wrong value: {result.first}", file=sys.stderr)
     return FAILED
 
 
@@ -218,6 +253,14 @@ def _add_target(parser, required=True):
                         help="up5k, ecp5-25k, ecp5-85k or a TOML file")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="change a parameter of the core; may be repeated (generate --list)")
+
+
+def _add_board(parser, required=True):
+    parser.add_argument("--board", metavar="B", required=required, help="see systolith boards")
+
+
+def _add_baud(parser, text):
+    parser.add_argument("--baud", type=int, metavar="N", default=0, help=text)
 
 
 def _add_fold(parser):
@@ -315,22 +358,53 @@ def _parser() -> Parser:
     sub.add_argument("-n", "--inputs", type=int, default=16, metavar="N",
                      help="of these, the first N (default: 16)")
 
-    sub = _subparser(commands, "build", build, "build --target up5k --seed 1 -o out")
-    _add_target(sub)
+    sub = _subparser(commands, "build", build,
+                     "build --board icebreaker --model model.tflite --seed 1 -o out")
+    _add_target(sub, required=False)
+    _add_board(sub, required=False)
+    sub.add_argument("--model", type=Path, metavar="MODEL",
+                     help="with --board: .tflite file with whose program the board starts")
+    _add_baud(sub, "of the board's UART (default: 1000000)")
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
     sub.add_argument("--seed", type=int, default=1, metavar="N",
                      help="of the placer (default: 1); the next ones if the router goes in circles")
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
+
+    _subparser(commands, "boards", boards, "boards  # then: systolith build --board NAME")
+
+    sub = _subparser(commands, "flash", flash, "flash --board icebreaker build/boards/icebreaker")
+    _add_board(sub)
+    sub.add_argument("folder", type=_folder, metavar="DIR", help="what build --board wrote")
+    sub.add_argument("--cable", metavar="NAME", default="",
+                     help="openFPGALoader's name of another cable than the board's own")
+    sub.add_argument("--dry-run", action="store_true", help="only print the commands")
+
+    sub = _subparser(commands, "run", run,
+                     "run --port /dev/ttyUSB1 model.tflite --input images.npy --check")
+    sub.add_argument("--port", required=True, metavar="PORT",
+                     help="serial port, or sim:BOARD for a simulation of that board's top")
+    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
+                     help="int8 [N, ...]: N inputs of the model")
+    sub.add_argument("--check", action="store_true", help="compare with the golden model")
+    _add_baud(sub, "as the board was built (default: 1000000; sim: the most that the board can)")
+    _add_board(sub, required=False)
+    _add_target(sub, required=False)
+    sub.add_argument("--fit", action="store_true", help="the core was built with --fit MODEL")
+    _add_fold(sub)
+    _add_skip(sub)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code. Errors are one line on stderr."""
     arguments = _parser().parse_args(argv)
+    from boards.host.errors import ConfigurationError, PortError
     from hw.config import ConfigError
     from models.graph import ModelError
-    return exit_code(lambda: arguments.run(arguments), ConfigError, ModelError)
+    return exit_code(lambda: arguments.run(arguments), ConfigError, ModelError, ConfigurationError,
+                     PortError)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import gc
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from amaranth import __version__ as amaranth_version
 from amaranth.back import verilog
@@ -52,20 +54,31 @@ def header(config: CoreConfig, bus: str) -> str:
                          reset=RESET.get(config.memory, RESET_DEFAULT))
 
 
-def convert(component, name: str) -> str:
-    """Return a component's Verilog without source locations, made by the pinned Yosys."""
-    former, collecting = os.environ.get("AMARANTH_USE_YOSYS"), gc.isenabled()
+@contextmanager
+def builtin_yosys() -> Iterator[None]:
+    """Have Amaranth take the pinned Yosys while it writes Verilog."""
+    former = os.environ.get("AMARANTH_USE_YOSYS")
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-    gc.disable()  # a third faster: a netlist is millions of objects, nearly all alive to the end
     try:
-        text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+        yield
     finally:
-        if collecting:
-            gc.enable()
         if former is None:
             del os.environ["AMARANTH_USE_YOSYS"]
         else:
             os.environ["AMARANTH_USE_YOSYS"] = former
+
+
+def convert(component, name: str) -> str:
+    """Return a component's Verilog without source locations, made by the pinned Yosys."""
+    collecting = gc.isenabled()
+    gc.disable()  # a third faster: a netlist is millions of objects, nearly all alive to the end
+    try:
+        with builtin_yosys():
+            text = verilog.convert(component, name=name, emit_src=False,
+                                   strip_internal_attrs=True)
+    finally:
+        if collecting:
+            gc.enable()
     return ELEMENT.sub(lambda found: found[0].replace("[", ".").replace("]", ""), text)
 
 

@@ -8,7 +8,7 @@ from gen.fold import FoldedTensor
 from gen.image import Program
 from models.graph import Graph
 from sim.golden.operators import KINDS
-from sim.run import Inference
+from sim.run import Inference, Measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def unfold(folded: FoldedTensor, kept: np.ndarray, expected: np.ndarray) -> np.n
     return whole
 
 
-def host_output(graph: Graph, program: Program, inference: Inference) -> np.ndarray:
+def host_output(graph: Graph, program: Program, inference: Measured) -> np.ndarray:
     """Return the model's last tensor: what the core computed, and the host's operators on it."""
     values = {program.output.tensor: inference.output}
     for op in graph.ops:

@@ -39,22 +39,29 @@ class LayerRun(LayerCount):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inference:
-    """One run of a network.
+class Measured:
+    """One run of a network, as a host sees it.
 
     Parameters
     ----------
     cycles : int
         The core's own count from start to done; the sum of its layers' cycles.
-    layers : tuple of LayerRun
+    layers : tuple of LayerCount
         In the order of ``Program.layers``.
     output : numpy.ndarray
         The last tensor that the core computes, read over the host port afterwards.
     """
 
     cycles: int
-    layers: tuple[LayerRun, ...]
+    layers: tuple[LayerCount, ...]
     output: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference(Measured):
+    """With what every layer wrote: ``layers`` are `LayerRun`."""
+
+    layers: tuple[LayerRun, ...]
 
 
 class Session:

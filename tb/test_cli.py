@@ -14,12 +14,13 @@ import systolith
 from gen.image import load
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
-from gen.pnr.flow import CIRCLES, CONFLICT, circling, exceeded, first_error, goal_mhz
+from gen.pnr.design import core_design, goal_mhz
+from gen.pnr.flow import CIRCLES, CONFLICT, circling, exceeded, first_error
 from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
 
-COMMANDS = ("check", "compile", "generate", "simulate", "build")
+COMMANDS = ("check", "compile", "generate", "simulate", "build", "boards", "flash", "run")
 MODEL = str(ROOT / "models" / "fashion" / "fashion.tflite")
 IMAGES = str(ROOT / "models" / "fashion" / "images.npy")
 SIMULATE = ["simulate", MODEL, "--target", "up5k", "--input"]
@@ -279,19 +280,19 @@ def test_failed_tools_are_one_line_and_code_1(capsys, tmp_path, monkeypatch, rai
 def test_conflicting_drivers_stop_a_build(monkeypatch, tmp_path):
     from gen.pnr import flow
     monkeypatch.setattr(flow, "run", lambda *_: f"Warning: {CONFLICT} for net x")
-    monkeypatch.setattr(flow, "emit", lambda config: "")
     monkeypatch.setattr(flow, "keep", lambda path: path)
     with pytest.raises(BuildError, match="one driver per net"):
-        flow.synthesise(PRESETS["up5k"], tmp_path)
+        flow.synthesise(core_design(PRESETS["up5k"]), tmp_path)
 
 
 def test_a_placement_without_a_way_to_route_is_followed_by_others(monkeypatch, tmp_path):
     from gen.pnr import flow
     tried = []
 
-    def place(target, seed, folder):
+    def place(design, seed, folder):
         tried.append(seed)
-        (folder / "design.json").write_text(json.dumps({"modules": {flow.SHELL: {"cells": {}}}}))
+        (folder / "design.json").write_text(json.dumps(
+            {"modules": {design.top: {"cells": {}, "netnames": {}}}}))
         for name in ("area.md", "yosys.log", "nextpnr.log", "report.json"):
             (folder / name).write_text("")
         if seed < routable:

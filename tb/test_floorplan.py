@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gen.pnr.floorplan import DSP_SITES, EBR_SITES, GRIDS, TOP, floorplan, places
+from gen.pnr.floorplan import DSP_SITES, EBR_SITES, GRIDS, floorplan, places
 
 
 def names(clusters: int, macs: int, requantizers: int, banks: int) -> tuple[list[str], list[str]]:
@@ -52,9 +52,9 @@ def test_netlist_carries_the_sites(tmp_path):
     multipliers, _ = names(1, 8, 4, 1)
     cells = {name: {"type": "MULT18X18D", "attributes": {}} for name in multipliers}
     netlist = tmp_path / "design.json"
-    netlist.write_text(json.dumps({"modules": {TOP: {"cells": cells}}}))
-    floorplan(netlist, "25k")                  # which is left to the placer
+    netlist.write_text(json.dumps({"modules": {"shell": {"cells": cells}}}))
+    floorplan(netlist, "shell", "25k")                  # which is left to the placer
     assert "BEL" not in netlist.read_text()
-    floorplan(netlist, "85k")
-    written = json.loads(netlist.read_text())["modules"][TOP]["cells"]
+    floorplan(netlist, "shell", "um5g-85k")
+    written = json.loads(netlist.read_text())["modules"]["shell"]["cells"]
     assert all(cell["attributes"]["BEL"].startswith("X") for cell in written.values())

