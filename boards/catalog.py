@@ -6,11 +6,12 @@ from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import Any
 
-from gen.targets import PRESETS, Target
+from gen.targets import PRESETS, Target, resolve
 from hw.config import ConfigError, CoreConfig
 
 MEBI = 1 << 20
 SECTOR = 0x10000           # what openFPGALoader erases at once, from the given address on
+MOST_IMAGE = 2 * MEBI
 ADDRESSABLE = 16 * MEBI    # by the flash commands used here: 24 bits
 BAUD = 1_000_000           # every USB bridge and adapter knows it
 BAUD_ERROR = 0.02          # what both ends' rates may differ by, half of what 10 bits stand
@@ -54,8 +55,8 @@ class Flash:
 
     @property
     def image_room(self) -> int:
-        """Bytes that an image may have."""
-        return min(self.size, ADDRESSABLE) - self.image
+        """Bytes that an image may have; a damaged one is given up when they have been read."""
+        return min(min(self.size, ADDRESSABLE) - self.image, MOST_IMAGE)
 
     @property
     def bitstream_room(self) -> int:
@@ -74,7 +75,9 @@ class Board:
     platform : str
         "module:class" of its Amaranth platform.
     preset : str
-        The core that is built for it.
+        The core that is built for it ...
+    changes : tuple of str
+        ... but for these parameters, "name=value", where link and boot need their room.
     clock : str
         Resource of the oscillator.
     core_hz : int
@@ -108,6 +111,7 @@ class Board:
     title: str
     platform: str
     preset: str
+    changes: tuple[str, ...] = ()
     clock: str
     core_hz: int
     pll: str
@@ -140,8 +144,13 @@ class Board:
 
     @property
     def target(self) -> Target:
-        """The preset on this board's device, at this board's clock."""
-        return self.with_config(PRESETS[self.preset].config)
+        """The core of this board on its device, at its clock."""
+        return self.with_config(resolve(self.preset, self.changes).config)
+
+    @property
+    def core(self) -> str:
+        """The core, in words."""
+        return " ".join((self.preset, *self.changes))
 
     def with_config(self, config: CoreConfig) -> Target:
         """Another core on this board's device."""
@@ -171,6 +180,8 @@ class Board:
 
 ULX3S_LEDS = {"ready": "led:0", "busy": "led:1", "error": "led:7"}
 RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r"}
+# The iCE40 UP5K has no logic cells for the pager besides link and boot, nor for large images.
+UP5K_CHANGES = ("pages=0", "dim_bits=10", "column_bits=13")
 # Half the core's clock, taken two cycles later: USRMCLK, flash and pads take longer than a cycle.
 Ecp5Flash = partial(Flash, pace=2, sample=2)
 ULX3S_FLASH = Ecp5Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
@@ -180,12 +191,14 @@ ORANGECRAB_UART = f"{ADAPTER} on the header: its TX to pin 0, its RX to pin 1"
 
 _BOARDS = (
     Board(name="icebreaker", title="iCEBreaker", preset="up5k", core_hz=24_000_000, pll="pad",
+          changes=UP5K_CHANGES,
           platform="amaranth_boards.icebreaker:ICEBreakerPlatform", clock="clk12",
           leds={"ready": "led_g:0", "error": "led_r:0"},
           uart_text="channel B of the FT2232H", max_baud=3_000_000,
           flash=Flash(chip="W25Q128JV", size=16 * MEBI, image=0x20000, clock_pin=True),
           loader=("-b", "ice40_generic"), pack=("-s",)),
     Board(name="upduino3", title="UPduino v3", preset="up5k", core_hz=24_000_000, pll="core",
+          changes=UP5K_CHANGES,
           platform="amaranth_boards.upduino_v3:UpduinoV3Platform", clock="clk12",
           leds=RGB_LEDS, rgb_driver=True, uart_pins=("28", "38"),
           uart_text=f"{ADAPTER}: its TX to pin 28, its RX to pin 38",

@@ -33,7 +33,7 @@ def board_target(board: Board, overrides: list[str]) -> Target:
     ConfigError
         As `gen.targets.resolve`.
     """
-    return board.with_config(resolve(board.preset, overrides).config)
+    return board.with_config(resolve(board.preset, [*board.changes, *overrides]).config)
 
 
 def fitted(target: Target, graph: Graph, fold: bool) -> Target:

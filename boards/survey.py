@@ -22,7 +22,7 @@ KEPT = ("device", "seed", "lut", "ff", "dsp", "ebr", "spram", "fmax_mhz", "timin
 
 
 def measure(board: Board, seed: int) -> dict:
-    """Build a board with its preset core into build/boards; what is kept of build.json."""
+    """Build a board with its core into build/boards; what is kept of build.json."""
     begin = time.monotonic()
     with progress() as shown:
         task = shown.add_task("", total=None, count="")
@@ -45,7 +45,7 @@ def quoted(record: dict[str, dict]) -> str:
         clock = f"{built['fmax_mhz']:.1f} of {target.min_mhz:g} MHz"
         if not built["timing_met"]:
             clock += ", too slow"
-        rows.append([board.title, f"`{name}`", f"`{board.preset}`",
+        rows.append([board.title, f"`{name}`", f"`{board.core}`",
                      f"{built['lut']:,} of {target.luts:,}",
                      f"{built['ebr']} of {target.ram_blocks}", clock, f"{built['seed']}",
                      f"{built['bitstream_bytes']:,}"])

