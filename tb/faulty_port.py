@@ -20,7 +20,7 @@ class FaultyPort:
         self._port, self._rng, self.rate = port, rng, rate
         self.baud, self.latency = port.baud, port.latency
         self.pauses = getattr(port, "pause", lambda cycles: None)
-        self.sent, self.faults, self.reset_after = 0, 0, -1
+        self.sent, self.faults, self.resets, self.reset_after = 0, 0, 0, -1
         self._coming = b""
 
     def send(self, data: bytes) -> None:
@@ -35,6 +35,7 @@ class FaultyPort:
                     self._port.send(part[:cut])
                     self._port.receive(self._rng.randint(1, 40 * len(part)))
                     self._port.reset()
+                    self.resets += 1
                     part = part[cut:]
                 self.reset_after -= 1
                 self._port.send(part)
