@@ -39,8 +39,10 @@ class Flash:
         The FPGA reaches the clock over a pin of its own; else over USRMCLK.
     width : int
         Data wires that are read over: 2, because nothing says that quad-enable bits are set.
+    registered : bool
+        What comes from the pads passes a register.
     pace, sample : int
-        See `hw.flash.layout.FlashConfig`.
+        See `hw.flash.layout.FlashConfig`; that register is one of the cycles.
     """
 
     chip: str
@@ -50,6 +52,7 @@ class Flash:
     resource: str = "spi_flash_1x"
     clock_pin: bool = False
     width: int = 2
+    registered: bool = False
     pace: int = 1
     sample: int = 1
 
@@ -183,7 +186,7 @@ RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r
 # The iCE40 UP5K has no logic cells for the pager besides link and boot, nor for large images.
 UP5K_CHANGES = ("pages=0", "dim_bits=10", "column_bits=13")
 # Half the core's clock, taken two cycles later: USRMCLK, flash and pads take longer than a cycle.
-Ecp5Flash = partial(Flash, pace=2, sample=2)
+Ecp5Flash = partial(Flash, registered=True, pace=2, sample=3)
 ULX3S_FLASH = Ecp5Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
 FT231X = "the FT231X of USB port US1"
 ADAPTER = "a USB-UART adapter for 3.3 V"

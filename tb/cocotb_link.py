@@ -11,6 +11,7 @@ from hw.link.slots import SLOT_BITS
 from tb.bench import parameters
 from tb.drive import Part, start
 
+READERS = ["reader", "kept"]   # without and with a register behind the memory
 MANY = 60
 
 
@@ -101,8 +102,9 @@ async def get(part: Part, source: random.Random) -> tuple[bytes, bool]:
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def reader_decodes_what_was_stored(dut):
-    part, source = Part(dut, "reader"), rng()
+@cocotb.parametrize(reader=READERS)
+async def reader_decodes_what_was_stored(dut, reader):
+    part, source = Part(dut, reader), rng()
     part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
     await start(dut)
     waiting = []
@@ -116,8 +118,9 @@ async def reader_decodes_what_was_stored(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def reader_sees_blocks_that_end_early(dut):
-    part, source = Part(dut, "reader"), rng()
+@cocotb.parametrize(reader=READERS)
+async def reader_sees_blocks_that_end_early(dut, reader):
+    part, source = Part(dut, reader), rng()
     part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
     await start(dut)
     for _ in range(MANY):
@@ -133,9 +136,10 @@ async def reader_sees_blocks_that_end_early(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-async def slots_lose_what_does_not_fit(dut):
+@cocotb.parametrize(reader=READERS)
+async def slots_lose_what_does_not_fit(dut, reader):
     """A third frame is lost as a whole or in part; the two before it stay as they are."""
-    part, source = Part(dut, "reader"), rng()
+    part, source = Part(dut, reader), rng()
     part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
     await start(dut)
     first, second, third = (bytes([n]) * (100 * n) for n in (1, 2, 3))

@@ -16,10 +16,11 @@ from tb.test_cells import Bundle
 
 
 class Reader(wiring.Component):
-    """Slots, and the decoder that reads them."""
+    """Slots, and the decoder that reads them, perhaps through a register."""
 
-    def __init__(self):
-        self.slots, self.decoder = Slots(), Decoder()
+    def __init__(self, latency: int):
+        self._kept = latency - Slots.READ_LATENCY
+        self.slots, self.decoder = Slots(), Decoder(latency)
         inner = {"addr", "data"}
         members = {name: member for part in (self.slots, self.decoder)
                    for name, member in part.signature.members.items() if name not in inner}
@@ -34,12 +35,15 @@ class Reader(wiring.Component):
             slots.hold.eq(self.hold), self.pending.eq(slots.pending),
             slots.release.eq(self.release), decoder.start.eq(self.start),
             decoder.index.eq(self.index), self.end.eq(decoder.end), self.sound.eq(decoder.sound),
-            slots.addr.eq(decoder.addr), decoder.data.eq(slots.data)]
+            slots.addr.eq(decoder.addr)]
+        stage = m.d.sync if self._kept else m.d.comb
+        stage += decoder.data.eq(slots.data)
         return m
 
 
 def test_blocks_of_the_link_keep_their_contracts(tmp_path):
-    parts = {"encoder": Encoder(), "reader": Reader(), "crc": SerialCrc(),
+    parts = {"encoder": Encoder(), "reader": Reader(1), "kept": Reader(2),
+             "crc": SerialCrc(),
              "rx_fast": Receiver(4), "rx_slow": Receiver(24), "tx_fast": Transmitter(4),
              "tx_slow": Transmitter(24)}
     run_cocotb(Bundle(parts), "tb.cocotb_link", name="link", work_dir=tmp_path,

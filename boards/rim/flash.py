@@ -52,8 +52,10 @@ class FlashPads(wiring.Component):
         for n, pin in enumerate(data):
             buffer = io.Buffer("io", io.SingleEndedPort(pin))
             m.submodules[f"dq{n}"] = buffer
-            m.d.comb += [buffer.o.eq(self.dq_o[n]), buffer.oe.eq(self.dq_oe[n]),
-                         self.dq_i[n].eq(buffer.i)]
+            m.d.comb += [buffer.o.eq(self.dq_o[n]), buffer.oe.eq(self.dq_oe[n])]
+            # Fast clocks leave no time from the pad through gates.
+            stage = m.d.sync if flash.registered else m.d.comb
+            stage += self.dq_i[n].eq(buffer.i)
         return m
 
 

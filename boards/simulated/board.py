@@ -40,7 +40,7 @@ def simulated(board: Board, target: Target, baud: int, image: bytes = b"",
     with work_folder("boards") as folder, contextlib.ExitStack() as stack:
         stack.callback(os.close, slave)
         arguments = [str(binary), str(master), str(board.divisor(baud)),
-                     str(board.flash.sample - 1)]
+                     str(board.flash.sample - 1 - board.flash.registered)]
         if image:
             (folder / "image.bin").write_bytes(image)
             arguments += [str(board.flash.image), str(folder / "image.bin")]

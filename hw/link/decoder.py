@@ -1,6 +1,6 @@
 """COBS decoder: the bits of a frame that lies in a memory."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,11 @@ item = data.StructLayout({"bit": 1, "void": 1})
 
 class Decoder(wiring.Component):
     """Walks through a frame and gives what it encodes, bit by bit.
+
+    Parameters
+    ----------
+    latency : int
+        Cycles from an address to its byte: 1, or 2 with a register behind the memory.
 
     Members
     -------
@@ -28,16 +33,16 @@ class Decoder(wiring.Component):
 
     Behaviour
     ---------
-    BYTE_CYCLES cycles a byte.
+    8 + latency cycles a byte.
 
     Source
     ------
     S. Cheshire, M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Trans. Networking 7 (1999).
     """
 
-    BYTE_CYCLES = 8 + Slots.READ_LATENCY
-
-    def __init__(self):
+    def __init__(self, latency: int = Slots.READ_LATENCY):
+        assert latency in (1, 2)
+        self._latency = latency
         super().__init__({
             "start": In(1), "addr": Out(SLOT_BITS), "data": In(8), "index": In(3),
             "o": Out(stream.Signature(item)), "end": Out(1), "sound": Out(1)})
@@ -59,7 +64,10 @@ class Decoder(wiring.Component):
             self.o.p.bit.eq(bit & ~due), self.o.p.void.eq(due & full),
             source.eq(Mux(due, bit, left[0])), rest.eq(source ^ borrow),
         ]
-        m.d.sync += fetched.eq(~ends & ~self.start)
+        there = Signal(init=1, reset_less=True) if self._latency == 2 else Const(1)
+        m.d.sync += fetched.eq(there & ~ends & ~self.start)
+        if self._latency == 2:
+            m.d.sync += there.eq(~ends & ~self.start)
         with m.If(step):
             m.d.sync += [left.eq(Cat(left[1:], rest)), borrow.eq(~source & borrow),
                          more.eq(rest | more), ones.eq(bit & ones)]

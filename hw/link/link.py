@@ -54,7 +54,10 @@ class Link(wiring.Component):
     """
 
     def __init__(self, config: CoreConfig, divisor: int):
-        self._slots, self._decoder, self._encoder = Slots(), Decoder(), Encoder()
+        # On the ECP5 the memory's answer, late in its cycle, is kept for the next one.
+        self._kept = config.pipelined
+        self._slots, self._decoder, self._encoder = (
+            Slots(), Decoder(Slots.READ_LATENCY + self._kept), Encoder())
         self._executor = Executor(config, divisor)
         self._receiver, self._transmitter = Receiver(divisor), Transmitter(divisor)
         super().__init__({
@@ -76,10 +79,12 @@ class Link(wiring.Component):
         wiring.connect(m, self._encoder.o, self._transmitter.i)
         wiring.connect(m, executor.bus, wiring.flipped(self.bus))
         wiring.connect(m, receiver.other, wiring.flipped(self.boot))
+        stage = m.d.sync if self._kept else m.d.comb
+        stage += decoder.data.eq(slots.data)
         m.d.comb += [
             receiver.rx.eq(self.rx), receiver.choose.eq(self.booting),
             self.tx.eq(self._transmitter.tx), slots.hold.eq(self.booting),
-            slots.addr.eq(decoder.addr), decoder.data.eq(slots.data),
+            slots.addr.eq(decoder.addr),
             slots.release.eq(executor.release), executor.pending.eq(slots.pending),
             decoder.start.eq(executor.start), decoder.index.eq(executor.index),
             executor.end.eq(decoder.end), executor.sound.eq(decoder.sound),
