@@ -77,8 +77,8 @@ class Compiler:
             if target.config.hash == config_hash:
                 return self.program(target, board)
         raise ConfigurationError(
-            f"the board must have the core of {', '.join(dict.fromkeys(t.name for t in targets))}, "
-            f"not of configuration {config_hash:08x}; give what it was built with: --board or --target, "
+            f"the board must have the core of {', '.join({t.name: t for t in targets})}, not of "
+            f"configuration {config_hash:08x}; give what it was built with: --board or --target, "
             f"--set, --fit")
 
 
