@@ -31,7 +31,7 @@ class FakeBoard:
         self.after_start = 2                # of STATUS
         self.executed: list[int] = []       # command words
         self.starts, self.closed, self.vanished, self.mute = 0, False, False, False
-        self._due, self._coming, self._going = 0, b"", b""
+        self._due, self._coming, self._going, self.sticky = 0, b"", b"", Status(0)
 
     def reset(self) -> None:
         self.state, self._coming, self._going = Status(0), b"", b""
@@ -62,23 +62,26 @@ class FakeBoard:
         command, number, count = Command(head & 31), head >> 8 & NUMBERS - 1, head >> 16 & 0xFF
         ahead = (number - self._due) % NUMBERS
         flags, read = Status(0), []
+        if command & Command.IDENTIFY:
+            self.sticky = Status(0)
         new = command & Command.IDENTIFY or self.state & Status.SESSION and ahead == 0
         old = self.state & Status.SESSION and ahead >= NUMBERS // 2
         if new:
             self._due = number + 1
             self.executed.append(head)
-            flags |= self._command(command)
+            self.sticky |= self._command(command)
         space, offset = Space(address >> 29), address & (1 << 29) - 1
         if new and command & Command.WRITE:
             for n, word in enumerate(data):
-                if flags:
+                if self.sticky:
                     break
-                flags |= self._write(space, offset + n, int(word))
+                self.sticky |= self._write(space, offset + n, int(word))
         elif (new or old) and command & Command.READ:
             read = [self.words[space, offset + n] for n in range(count)]
-            flags |= Status.BUS if offset + count > self.limit else Status(0)
+            self.sticky |= Status.BUS if offset + count > self.limit else Status(0)
         flags |= Status(0) if new or old else Status.ORDER
-        return [head, *read, flags | self.state | self.boot << 8 | 24 << 16 | self.version << 28]
+        flags |= self.sticky | self.state
+        return [head, *read, flags | self.boot << 8 | 24 << 16 | self.version << 28]
 
     def _command(self, command):
         if command & Command.IDENTIFY:
@@ -86,7 +89,7 @@ class FakeBoard:
         if command & Command.BEGIN:
             self.state = self.state & ~Status.ARMED | Status.LOADING
         if command & Command.COMMIT:
-            if not self.state & Status.LOADING:
+            if not self.state & Status.LOADING or self.sticky:
                 return Status.REFUSED
             self.state = self.state & ~Status.LOADING | Status.ARMED
         return Status(0)

@@ -47,10 +47,18 @@ class Channel:
         SessionError
             The device was reset.
         AccessError
-            The device refused a request; those behind it in the window are executed, too.
+            The device refused a request or could not execute it, or one behind it in the window;
+            those behind that are not executed, and what was loaded is not armed.
         PortError
             The port has vanished.
         """
+        try:
+            return self._exchange(requests)
+        except AccessError:
+            self._exchange([Request(Command.IDENTIFY)])    # the device does nothing else now
+            raise
+
+    def _exchange(self, requests: Sequence[Request]) -> list[Reply]:
         replies: list[Reply] = []
         reads = any(request.command & Command.READ for request in requests)
         window, base, failures = READ_WINDOW if reads else WRITE_WINDOW, self._next, 0

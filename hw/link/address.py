@@ -24,11 +24,11 @@ class Address(wiring.Component):
         Bit of the address word; it is taken.
     turn : In(1), final : In(1)
         Bit `index` of another word moves; no access follows.
-    used : In(1), fail : In(1)
-        An access was made: the next word goes to the next address. It failed.
+    used : In(1)
+        An access was made: the next word goes to the next address.
     o : Out(address of the bus)
     bad : Out(1)
-        The address does not exist, or an access failed.
+        The address does not exist.
     control : Out(1)
         It is the register CONTROL (or another register whose number ends alike; there is none).
 
@@ -41,7 +41,7 @@ class Address(wiring.Component):
         self.config = config
         super().__init__({
             "clear": In(1), "index": In(5), "bit": In(1), "load": In(1), "turn": In(1),
-            "final": In(1), "used": In(1), "fail": In(1), "o": Out(len(address_bits(config))),
+            "final": In(1), "used": In(1), "o": Out(len(address_bits(config))),
             "bad": Out(1), "control": Out(1)})
 
     def elaborate(self, platform):
@@ -67,8 +67,6 @@ class Address(wiring.Component):
                 m.d.sync += bad.eq(1)
         with m.If(self.used):
             m.d.sync += carry.eq(1)
-        with m.If(self.fail):
-            m.d.sync += bad.eq(1)
         with m.If(self.clear):
             m.d.sync += [carry.eq(0), bad.eq(0)]
         return m

@@ -86,7 +86,7 @@ class Executor(wiring.Component):
                     | emit & (~byte | sent)),
             whole.eq(step & (index == 31)),
             bit.eq((load & self.i.p.bit) | (emit & word[0]) | (s.Sum & crc.o)
-                   | (s.Status & self._status(session, address).bit_select(index, 1))),
+                   | (s.Status & self._status(session).bit_select(index, 1))),
             crc.bit.eq(bit), crc.give.eq(s.Sum | s.Tail),
             crc.clear.eq(s.Idle | (s.Address & checked)),
             crc.step.eq(step & ~s.Status & ~(load & checked)),
@@ -122,15 +122,17 @@ class Executor(wiring.Component):
             session.word.eq(Cat(word[1:], bit)), session.begin.eq(s.Echo & whole),
             session.clear.eq(s.Idle),
             session.refuse.eq(s.Write & address.control & ~session.armed),
-            barred.eq(address.bad | session.refused | session.refuse),
+            barred.eq(address.bad | session.refused | session.failed | session.refuse),
             bus.cyc.eq((s.Write | s.Read) & ~barred), bus.stb.eq(bus.cyc), bus.we.eq(s.Write),
             bus.sel.eq(0xF), bus.adr.eq(address.o), bus.dat_w.eq(word),
-            done.eq(barred | bus.ack | bus.err), address.fail.eq(bus.cyc & bus.err),
+            done.eq(barred | bus.ack | bus.err),
+            session.fail.eq((s.Write | s.Read) & (address.bad | bus.err)),
             address.used.eq((s.Write | s.Read) & done),
             self.started.eq(s.Write & address.control & bus.ack & word[0]),
             self.core_rst.eq(session.core_rst), self.armed.eq(session.armed),
             self.idle.eq(s.Idle & ~self.pending), self.release.eq(s.Drop | s.Close & sent),
-            self.fault.eq(s.Drop | s.Close & sent & (session.disordered | barred)),
+            self.fault.eq(s.Drop | s.Close & sent & (session.disordered | session.refused
+                                                   | session.failed)),
             self.start.eq((s.Idle & self.pending) | (s.End & good)),
         ]
         return m
@@ -163,9 +165,9 @@ class Executor(wiring.Component):
             s.go(state, whole, after)
         s.go("Close", sent, "Idle")
 
-    def _status(self, session, address):
+    def _status(self, session):
         """The status word."""
-        flags = Cat(session.disordered, session.refused, address.bad, session.open,
+        flags = Cat(session.disordered, session.refused, session.failed, session.open,
                     session.loading, session.armed)
         fields = [(0, flags), (protocol.STATUS_BOOT[0], self.boot_failed),
                   (protocol.STATUS_DIVISOR[0], Const(self._divisor, protocol.DIVISOR_BITS)),
