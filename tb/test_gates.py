@@ -27,7 +27,7 @@ SMALL = {    # the presets' cells, in less time
         PRESETS["up5k"].config, L=1, C=4, V=4, weight_rows=256, patch_lines=16, param_groups=8,
         dim_bits=8, column_bits=10, pages=0)),
     "ecp5": replace(PRESETS["ecp5-85k"], config=replace(
-        PRESETS["ecp5-85k"].config, P=1, L=2, C=4, V=4, Q=Fraction(1, 2), act_lines=1024,
+        PRESETS["ecp5-85k"].config, P=1, L=1, C=4, V=4, Q=Fraction(1, 2), act_lines=1024,
         weight_rows=512, patch_lines=16, patch_buffers=2, param_groups=16, dim_bits=8,
         column_bits=10, skip="off", mac_dsps=2)),
 }

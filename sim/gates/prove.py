@@ -11,6 +11,8 @@ from sim.compare import Comparison, compare_layers
 from sim.golden import run as golden_run
 from sim.run import Session
 
+POLL_CYCLES = 10_000  # the host notices the end of a run later through the shell's pins
+
 
 class GateError(RuntimeError):
     """The RTL is wrong, or the netlist is another circuit; the text says where they differ."""
@@ -77,6 +79,7 @@ def prove(graph: Graph, program: Program, x: np.ndarray, rtl: Path, gates: Path)
     if comparison.first is not None:
         raise GateError(f"the RTL must compute what the golden model does, not {comparison.first}")
     with Session(program, gates) as session:
+        session.limit = 2 * inference.cycles + POLL_CYCLES
         cycles = session.run(x).cycles
         found = session.remains()
     if cycles != inference.cycles:
