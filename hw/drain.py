@@ -149,9 +149,11 @@ class Drain(wiring.Component):
     def writer_depth(config: CoreConfig) -> int:
         """Passes that the writer was told of and whose last byte has not come."""
         on_their_way = Drain.lead(config) + Requantizer.latency(config)
-        least = Drain.cycles(config, config.beats - 1 if config.short_drains else 0)
+        shortest = Drain.cycles(config)
+        if config.short_drains:
+            shortest = min(shortest, Issue.apart(config, Drain.cycles(config, config.beats - 2)))
         # Where passes overlap, through both rounds and waiting for the second.
-        return on_their_way // Issue.apart(config, least) + (4 if config.overlaps else 1)
+        return on_their_way // shortest + (4 if config.overlaps else 1)
 
     def _requantize(self, m, beats, operands, writer, second, is_conv_add):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""

@@ -147,7 +147,7 @@ def good_fields(config: CoreConfig, rng: random.Random) -> dict[str, int]:
         if not excess and rng.random() < 0.9:
             fields |= {"groups": 1, "split": 1, "kernel_h": 3, "segments": 2, "segment_bytes": 4,
                        "w_base": 2, "group_rows": 7, "out_w": 3, "out_h": 2, "add_param": 1,
-                       "param_base": 0, "strip": 0, "skip": 0, "packed": 0}
+                       "param_base": 0, "strip": 0, "skip": 0, "packed": 0, "spare": 0}
             if fields["op"] == Opcode.LOAD:
                 fields |= {"zero_point": Space.PARAM, "out_base": 1}
         if not excess and expected_error(config, fields, excess) == Error.NONE:
@@ -174,6 +174,8 @@ def expected_error(config: CoreConfig, d: dict[str, int], excess: bool) -> Error
         wrong |= d["strip"] > 0 and (op != Opcode.CHANNEL or d["kernel_h"] > STRIP_ROWS
                                      or d["hold"] == 1 or d["chunked"] == 1)
         wrong |= op != Opcode.CONV and d["skip"] + d["packed"] > 0
+        wrong |= d["spare"] > 0 and (op == Opcode.ADD or op != Opcode.MAX and d["add"] == 1)
+        wrong |= config.short_drains and d["spare"] == config.beats - 1
         if config.P > 1:
             wrong |= not d["split"] and d["out_w"] < config.P and d["out_h"] != 1
         if op != Opcode.ADD:

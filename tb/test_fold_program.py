@@ -139,7 +139,7 @@ def test_check_says_what_was_folded(model, capsys, flag, target):
 
 def test_compiled_and_generated_cores_fold_alike(tmp_path, monkeypatch):
     """A core generated with --fit takes the program compiled with --fit."""
-    monkeypatch.setattr("gen.verilog.emit", lambda config: "")
+    monkeypatch.setattr("gen.verilog.emit", lambda config, bus: "")
     model, hashes = tmp_path / "wide.tflite", []
     net = Net((1, 8), seed=1).fully_connected(512, weights=weights((512, 8), *range(0, 512, 2)))
     model.write_bytes(net.fully_connected(600).bytes())
