@@ -19,7 +19,7 @@ BEGIN, COMMIT = Request(Command.BEGIN), Request(Command.COMMIT)
 START = Request(Command.WRITE, Space.REGS, CONTROL, data=[1])
 WRITE = Request(Command.WRITE, Space.ACT, 7, data=[1, 0, 3])
 READ = Request(Command.READ, Space.ACT, 7, count=3)
-SILENCE_CYCLES = 100 * DIVISOR * 10
+SILENCE_CYCLES = 300 * DIVISOR * 10     # longer than a full packet takes to be executed
 
 
 class Host:
