@@ -118,7 +118,7 @@ def test_fit_pages_weights_where_the_banks_cannot_hold_them():
 def test_fit_says_how_many_blocks_it_lacks():
     graph = parse(Net((1, 4096), seed=4).fully_connected(64).bytes())
     with pytest.raises(FitError, match=r"not fit up5k .*needs at least \d+ RAM blocks .*not 30"):
-        fit_memories(resolve("up5k", ["acc_width=32"]), graph)
+        fit_memories(resolve("up5k", ["acc_width=32", "C=4"]), graph)
 
 
 def test_psums_wider_than_the_accumulators_are_refused():
