@@ -42,7 +42,8 @@ class Reader(wiring.Component):
 
 
 def test_blocks_of_the_link_keep_their_contracts(tmp_path):
-    parts = {"encoder": Encoder(), "reader": Reader(1), "kept": Reader(2),
+    parts = {"encoder": Encoder(1), "kept_encoder": Encoder(2), "reader": Reader(1),
+             "kept": Reader(2),
              "crc": SerialCrc(),
              "rx_fast": Receiver(4), "rx_slow": Receiver(24), "tx_fast": Transmitter(4),
              "tx_slow": Transmitter(24)}

@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import INFERENCE
+from hw.delay import delayed
 
 BLOCK_BYTES = 256     # 254 bytes at most, and the first is the code's
 FULL = 255            # code of a block that no zero follows
@@ -14,6 +15,11 @@ item = data.StructLayout({"byte": 8, "end": 1})
 
 class Encoder(wiring.Component):
     """Frames of the bytes that come.
+
+    Parameters
+    ----------
+    latency : int
+        Of its memory: 1, or 2 for a register behind it.
 
     Members
     -------
@@ -32,7 +38,8 @@ class Encoder(wiring.Component):
     S. Cheshire, M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Trans. Networking 7 (1999).
     """
 
-    def __init__(self):
+    def __init__(self, latency: int):
+        self._latency = latency
         super().__init__({"i": In(stream.Signature(item)),
                           "o": Out(stream.Signature(unsigned(8)))})
 
@@ -44,7 +51,7 @@ class Encoder(wiring.Component):
         # A block grows to `length`, its code, and is handed over as soon as the sender is free.
         half, length, whole, last = Signal(reset_less=True), Signal(8, init=1), Signal(), Signal()
         code, sent, sending = Signal(8, reset_less=True), Signal(8, reset_less=True), Signal()
-        coding, fresh = Signal(reset_less=True), Signal(reset_less=True)
+        coding, moved, fresh = Signal(reset_less=True), Signal(reset_less=True), Signal()
         final, closing = Signal(reset_less=True), Signal()
         taken, complete = Signal(), Signal()
         m.d.comb += [
@@ -52,7 +59,7 @@ class Encoder(wiring.Component):
             taken.eq(self.i.valid & self.i.ready),
             write.addr.eq(Cat(length, half)), write.data.eq(self.i.p.byte), write.en.eq(taken),
             read.addr.eq(Cat(sent, ~half)), self.o.valid.eq(sending & ~fresh),
-            self.o.payload.eq(Mux(coding, code, read.data)),
+            self.o.payload.eq(Mux(coding, code, delayed(m, read.data, self._latency - 1))),
         ]
         with m.If(taken):
             m.d.sync += last.eq(self.i.p.end)
@@ -63,10 +70,12 @@ class Encoder(wiring.Component):
         with m.If(complete & ~sending):
             m.d.sync += [code.eq(length), final.eq(last), half.eq(~half), sending.eq(1),
                          coding.eq(1), sent.eq(0), length.eq(1), whole.eq(0)]
-        m.d.sync += fresh.eq(0)      # the memory needs a cycle after `sent` moved
+        # The memory needs a cycle or two after `sent` moved.
+        m.d.sync += moved.eq(self.o.valid & self.o.ready)
+        m.d.comb += fresh.eq(moved | (delayed(m, moved, 1) if self._latency == 2 else 0))
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [coding.eq(0), fresh.eq(1), sent.eq(sent + 1)]
-        with m.If(sending & fresh & (closing | (sent == code))):
+            m.d.sync += [coding.eq(0), sent.eq(sent + 1)]
+        with m.If(sending & moved & (closing | (sent == code))):
             m.d.sync += [closing.eq(final & ~closing), sending.eq(final & ~closing)]
             with m.If(final):        # the zero goes out as another code
                 m.d.sync += [code.eq(0), coding.eq(1)]

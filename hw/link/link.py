@@ -57,7 +57,8 @@ class Link(wiring.Component):
         # On the ECP5 the memory's answer, late in its cycle, is kept for the next one.
         self._kept = config.pipelined
         self._slots, self._decoder, self._encoder = (
-            Slots(), Decoder(Slots.READ_LATENCY + self._kept), Encoder())
+            Slots(), Decoder(Slots.READ_LATENCY + self._kept),
+            Encoder(Slots.READ_LATENCY + self._kept))
         self._executor = Executor(config, divisor)
         self._receiver, self._transmitter = Receiver(divisor), Transmitter(divisor)
         super().__init__({
