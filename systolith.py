@@ -83,7 +83,8 @@ def compile_(arguments) -> int:
     require_folder(arguments.output)
     store = _store(arguments)
     program = compile_model(_load(arguments.model), _target(arguments), fit=arguments.fit,
-                            fold=arguments.fold, store=store, skip=arguments.skip)
+                            fold=arguments.fold, store=store, skip=arguments.skip,
+                            double=arguments.double)
     values = summarize(program, store)
     write_files(arguments.output, {
         "program.bin": to_bytes(program), "report.md": markdown(program, store),
@@ -276,6 +277,12 @@ def _add_skip(parser):
                              "can, which must be something; off: in no layer")
 
 
+def _add_double(parser, text=""):
+    parser.add_argument("--double-buffer", dest="double", action="store_true",
+                        help="memory for two inputs and outputs, so that the next input can be "
+                             "sent while one is computed" + text)
+
+
 def _add_store(parser):
     parser.add_argument("--store-rate", metavar="BYTES", default="1/2",
                         help="bytes per cycle of the backing store, from which weights come that "
@@ -318,6 +325,7 @@ def _parser() -> Parser:
     _add_fold(sub)
     _add_skip(sub)
     _add_store(sub)
+    _add_double(sub)
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
 
     sub = _subparser(commands, "generate", generate,
@@ -367,6 +375,7 @@ def _parser() -> Parser:
     _add_baud(sub, "of the board's UART (default: 1000000)")
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
     _add_fold(sub)
+    _add_double(sub, ", with --board")
     sub.add_argument("--seed", type=int, default=1, metavar="N",
                      help="of the placer (default: 1); the next ones if the router goes in circles")
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)
@@ -394,6 +403,7 @@ def _parser() -> Parser:
     sub.add_argument("--fit", action="store_true", help="the core was built with --fit MODEL")
     _add_fold(sub)
     _add_skip(sub)
+    _add_double(sub, "; layers are measured on the first input only")
     return parser
 
 

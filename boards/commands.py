@@ -29,10 +29,10 @@ def build(arguments: Namespace) -> tuple[Target, BuildResult]:
     board.divisor(baud)     # refused before any work
     target, program = board_target(board, arguments.set), None
     if arguments.fit:
-        target = fitted(target, load(arguments.fit), arguments.fold)
+        target = fitted(target, load(arguments.fit), arguments.fold, arguments.double)
     if arguments.model:
         program = compile_model(load(arguments.model), target, fold=arguments.fold,
-                                store=store(board))
+                                store=store(board), double=arguments.double)
     with progress() as shown:
         task = shown.add_task("", total=None, count="")
         result, files = build_board(board, target, seed=arguments.seed, baud=baud, program=program,
@@ -54,7 +54,8 @@ def run(arguments: Namespace) -> tuple[Simulation, str]:
     inputs = load_inputs(arguments.input, graph)
     board = find_board(arguments.board) if arguments.board else None
     targets = targets_of(arguments.port, board, arguments.target, arguments.set)
-    compiler = Compiler(graph, fit=arguments.fit, fold=arguments.fold, skip=arguments.skip)
+    compiler = Compiler(graph, fit=arguments.fit, fold=arguments.fold, skip=arguments.skip,
+                        double=arguments.double)
     with progress() as shown:
         task = shown.add_task("", total=len(inputs), count="")
         with loaded(compiler, arguments.port, board=board, targets=targets, baud=arguments.baud,

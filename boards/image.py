@@ -3,7 +3,7 @@
 import zlib
 from fractions import Fraction
 
-from boards.host.device import recorded
+from boards.host.recording import recorded
 from gen.image import Program
 from gen.store import Store
 from hw.flash.boot import Boot

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -36,9 +37,9 @@ def board_target(board: Board, overrides: list[str]) -> Target:
     return board.with_config(resolve(board.preset, [*board.changes, *overrides]).config)
 
 
-def fitted(target: Target, graph: Graph, fold: bool) -> Target:
+def fitted(target: Target, graph: Graph, fold: bool, double: bool) -> Target:
     """A target whose memories fit a model, as ``build --fit`` makes it."""
-    return fit_memories(target, fold_channels(graph).graph if fold else graph)
+    return fit_memories(target, fold_channels(graph).graph if fold else graph, double=double)
 
 
 class Compiler:
@@ -49,21 +50,23 @@ class Compiler:
     graph : Graph
     fit : bool
         The core's memories are fitted to the model.
-    fold, skip
+    fold, skip, double
         See `gen.compile.compile_model`.
     """
 
-    def __init__(self, graph: Graph, *, fit: bool = False, fold: bool = True, skip: str = "auto"):
+    def __init__(self, graph: Graph, *, fit: bool = False, fold: bool = True, skip: str = "auto",
+                 double: bool = False):
         self.graph, self._fit, self._fold, self._skip = graph, fit, fold, skip
+        self._double = double
 
     def target(self, target: Target) -> Target:
         """Fitted, if asked."""
-        return fitted(target, self.graph, self._fold) if self._fit else target
+        return fitted(target, self.graph, self._fold, self._double) if self._fit else target
 
     def program(self, target: Target, board: Board | None) -> Program:
         """The program for a target from `target`, with pages at the pace of a board's flash."""
         return compile_model(self.graph, target, fold=self._fold, skip=self._skip,
-                             store=store(board) if board else STORE)
+                             store=store(board) if board else STORE, double=self._double)
 
     def program_for(self, config_hash: int, targets: list[Target], board: Board | None) -> Program:
         """The program for the first target whose core a device has.
@@ -141,6 +144,9 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
         done: Callable[[int], None] = lambda count: None) -> Simulation:
     """Run inputs on a device that holds their program.
 
+    If it is double-buffered only the layers of the first input are measured: while one is computed
+    the next one is sent.
+
     Parameters
     ----------
     device : Device
@@ -160,13 +166,12 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
         The core stopped with an error or did not finish, or the board is gone.
     """
     result, comparison = Simulation.of(graph, program), Comparison()
+    measured = _measured(device, program, inputs)
     for begin in range(0, len(inputs), BATCH):
         batch = inputs[begin:begin + BATCH]
         golden = golden_run(graph, batch) if check else {}
-        for row, x in enumerate(batch):
-            got = device.run(x)
-            result.add(Measured(cycles=got.cycles, layers=tuple(device.layers()),
-                                output=got.output))
+        for row, got in enumerate(islice(measured, len(batch))):
+            result.add(got)
             if check:
                 place = program.output
                 comparison.add(program.layers[-1].name, begin + row, golden[place.tensor][row],
@@ -177,6 +182,16 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
             done(begin + row + 1)
     result.mismatches, result.first = comparison.mismatches, comparison.first
     return result
+
+
+def _measured(device, program, inputs):
+    """What each input gives."""
+    double = program.twin is not None
+    for x in inputs[:1] if double else inputs:
+        got = device.run(x)
+        yield Measured(cycles=got.cycles, layers=tuple(device.layers()), output=got.output)
+    for got in device.stream(inputs[1:]) if double else ():
+        yield Measured(cycles=got.cycles, layers=(), output=got.output)
 
 
 def summary(result: Simulation, device: Device, check: bool) -> str:

@@ -1,7 +1,7 @@
 """Lines of the activation memory: program and homes below, activations by liveness above."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from gen.lower.steps import Lowered
@@ -79,6 +79,12 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig,
     ----------
     skews : mapping of int to int
         By root tensor, what `gen.overlap.find_skews` returned.
+
+    Returns
+    -------
+    tuple of Buffer
+        Where ``lowered.double``, the network's input and output are live all the time, and so are
+        second ones of them, whose tensors are `twin`.
     """
     layers, output = lowered.layers, lowered.roots[lowered.output]
     first, last = {graph_input: -1}, {graph_input: -1}
@@ -97,11 +103,26 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig,
             head = next(head for head, chain in chains.items() if layer.in_place in chain)
             chains[head].append(layer.output)
     last[output] = len(layers)
-    return tuple(Buffer(tensors=tuple(chain), first=first[chain[0]],
-                        last=max(last[tensor] for tensor in chain),
-                        lines=max(lowered.storages[tensor].lines(config) for tensor in chain),
-                        over=over.get(chain[0]), skew=skews.get(chain[0], 0))
-                 for chain in chains.values())
+    buffers = tuple(Buffer(tensors=tuple(chain), first=first[chain[0]],
+                           last=max(last[tensor] for tensor in chain),
+                           lines=max(lowered.storages[tensor].lines(config) for tensor in chain),
+                           over=over.get(chain[0]), skew=skews.get(chain[0], 0))
+                    for chain in chains.values())
+    return _doubled(buffers, {graph_input, output}, len(layers)) if lowered.double else buffers
+
+
+def twin(tensor: int) -> int:
+    """What stands for the second place of a tensor."""
+    return ~tensor
+
+
+def _doubled(buffers, ends, layers):
+    """Buffers of which those with the network's ends are there twice, all the time."""
+    inner = [buffer for buffer in buffers if not ends & set(buffer.tensors)]
+    outer = [replace(buffer, first=-1, last=layers, over=None)
+             for buffer in buffers if ends & set(buffer.tensors)]
+    twins = [replace(buffer, tensors=tuple(map(twin, buffer.tensors))) for buffer in outer]
+    return (*inner, *outer, *twins)
 
 
 def peak(buffers: Sequence[Buffer]) -> int:

@@ -44,12 +44,14 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
     }
 
 
-def fit_memories(target: Target, graph: Graph, skip: str = "auto") -> Target:
+def fit_memories(target: Target, graph: Graph, skip: str = "auto",
+                 double: bool = False) -> Target:
     """The target with memory depths that suit a network, row masks left out if they take too much.
 
     First with every weight resident, if need be without row masks; then with smaller and smaller
     weight banks through which weights are paged from the activation memory, then with the largest
-    banks through which they can be paged from the backing store. ``skip``: see `gen.skip.skipping`.
+    banks through which they can be paged from the backing store. ``skip`` and ``double``: see
+    `gen.compile.compile_model`.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def fit_memories(target: Target, graph: Graph, skip: str = "auto") -> Target:
     for config, rows, paging in resident + paged:
         for count in sorted({groups, config.param_groups}, reverse=True):
             found = _try(target, graph, replace(config, weight_rows=rows, param_groups=count),
-                         paging, skip)
+                         paging, skip, double)
             if isinstance(found, Target):
                 return found
             tried.append(found)
@@ -88,7 +90,7 @@ def _resident_rows(graph, config, skip):
     return min(align_up(max(rows_needed(layers, config), 1), config.weight_granule), MOST_ROWS)
 
 
-def _try(target, graph, config, paging, skip):
+def _try(target, graph, config, paging, skip, double):
     """A target of this configuration, or how many blocks it lacks and why it does not fit."""
     if config.memory != "ice40":
         config = replace(config, act_lines=config.act_granule)
@@ -98,7 +100,7 @@ def _try(target, graph, config, paging, skip):
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
-        lowered = skipping(lower(graph, config), config, skip)
+        lowered = replace(skipping(lower(graph, config), config, skip), double=double)
         found: Draft = draft(graph, config, paging, lowered)
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))

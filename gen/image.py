@@ -112,6 +112,23 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Twin:
+    """Second places of input and output: they are used in turn, while a host has the others.
+
+    Parameters
+    ----------
+    input, output : Placement
+    words : tuple of (int, int, int)
+        What must be written before a run: word offset in the activation memory, value for the first
+        places, which the image has, and value for these.
+    """
+
+    input: Placement
+    output: Placement
+    words: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A compiled network.
 
@@ -137,6 +154,8 @@ class Program:
         Tensors that lost channels; input and output are none of them.
     folded_macs : int
         What they would have cost.
+    twin : Twin or None
+        Where it is double-buffered.
     """
 
     model: str
@@ -153,6 +172,7 @@ class Program:
     host: tuple[str, ...] = ()
     folded: tuple[FoldedTensor, ...] = ()
     folded_macs: int = 0
+    twin: Twin | None = None
 
     @property
     def stream(self) -> bytes:
@@ -170,15 +190,23 @@ class Program:
         return CoreConfig(**self.config)
 
 
-def pack_input(program: Program, x: np.ndarray) -> tuple[int, bytes]:
+def pack_input(program: Program, x: np.ndarray, place: Placement | None = None,
+               ) -> tuple[int, bytes]:
     """First line of the input tensor and its bytes, padded to whole lines.
+
+    Parameters
+    ----------
+    program : Program
+    x : numpy.ndarray
+    place : Placement, optional
+        The input's second one.
 
     Raises
     ------
     ModelError
         x has another type or number of values.
     """
-    place = program.input
+    place = place or program.input
     if x.dtype != np.int8 or x.shape not in (place.shape, place.shape[1:]):
         raise ModelError(f"input must be int8 of shape {list(place.shape)}, not {x.dtype} of "
                          f"shape {list(x.shape)}; convert the input file")
@@ -248,12 +276,17 @@ def _parse(body, length, config_hash):
     return Program(**values | {
         "sections": tuple(sections), "layers": layers, "config_hash": config_hash,
         "input": _placement(values["input"]), "output": _placement(values["output"]),
-        "host": tuple(values["host"]),
+        "host": tuple(values["host"]), "twin": values["twin"] and _twin(values["twin"]),
         "folded": tuple(_folded(tensor) for tensor in values["folded"])})
 
 
 def _placement(values):
     return Placement(**values | {"shape": tuple(values["shape"])})
+
+
+def _twin(values):
+    return Twin(input=_placement(values["input"]), output=_placement(values["output"]),
+                words=tuple(tuple(word) for word in values["words"]))
 
 
 def _layer(values):

@@ -100,9 +100,9 @@ def _port(config: CoreConfig, bus: str) -> str:
     space, word = (f"{config.space_bits + 2}..{config.space_bits}", f"{config.space_bits - 1}..0")
     wishbone = (f"Wishbone B4 classic, 32-bit data. `bus__adr` counts words: bits {space} are the "
                 f"space, bits {word} the word within it. `bus__ack` or `bus__err` answers every "
-                f"access; memories answer `err` while the core is busy.")
+                f"access; memories but ACT answer `err` while the core is busy.")
     axi = ("AXI4-Lite, 32-bit data, byte addresses. SLVERR answers a write of a part of a word, an "
-           "access beyond a memory, and one to a memory while the core is busy.")
+           "access beyond a memory, and one to another memory than ACT while the core is busy.")
     return {"wishbone": wishbone, "axi": axi}[bus]
 
 

@@ -168,10 +168,10 @@ class Core(wiring.Component):
                                        config.line_masks)
         feeds, residuals = [c.feed for c in clusters], [c.residual for c in clusters]
         writes, words = [c.w for c in clusters], write_client(config).create()
-        busy, counts = sequencer.busy, sequencer.w.valid
-        words_from = {host.w: ~busy, sequencer.w: busy}          # whose turn it is when
+        counts, other = sequencer.w.valid, ~sequencer.w.valid
+        words_from = {sequencer.w: counts, host.w: other}        # whose turn it is when
         if pager and not config.host_stores:
-            words_from |= {sequencer.w: busy & counts, pager.w: busy & ~counts}
+            words_from |= {host.w: other & host.w.valid, pager.w: other & ~host.w.valid}
         m.d.comb += words.valid.eq(self._any(w.valid for w in words_from))
         for source, chosen in words_from.items():
             m.d.comb += source.ready.eq(words.ready & chosen)

@@ -33,9 +33,10 @@ class HostPort(wiring.Component):
 
     Behaviour
     ---------
-    Answers with ack, or with err: a memory while the core is busy, a part of a word, a read of a
-    memory that cannot be read, a write of what cannot be written, an address beyond the memory.
-    Registers can be read in parts; those that do not exist read as 0.
+    Answers with ack, or with err: a part of a word, a read of a memory that cannot be read, a write
+    of what cannot be written, an address beyond the memory, and while the core is busy any memory
+    but the activations. Those are shared with the core: a write costs it a cycle, a read waits for
+    a free one. Registers can be read in parts; those that do not exist read as 0.
     """
 
     def __init__(self, config: CoreConfig):
@@ -60,8 +61,8 @@ class HostPort(wiring.Component):
         ]
         m.d.sync += [bus.ack.eq(0), bus.err.eq(0), self.start.eq(0), self.stop.eq(0)]
         allowed, store = Signal(), Signal()
-        m.d.comb += allowed.eq(inside(m, config, space, offset) & ~self.busy & (bus.sel == 0xF)
-                               & (bus.we | (space == Space.ACT)))
+        m.d.comb += allowed.eq(inside(m, config, space, offset) & (bus.sel == 0xF)
+                               & ((space == Space.ACT) | (bus.we & ~self.busy)))
         write_word(m, config, self.store, space, offset, bus.dat_w, store)
         pending = Signal()                   # the memory is wanted
         came = delayed(m, Cat(self.r.done, self.r.data.word_select(word, 32)), config.pipelined)

@@ -70,9 +70,18 @@ def write_input(memory: Memory, program: Program, x: np.ndarray) -> None:
 
 def read_tensor(memory: Memory, program: Program, place: Placement) -> np.ndarray:
     """A tensor from the activation memory, int8 in its placement's shape."""
-    words = align_up(place.size, 4) // 4
-    data = memory.read(Space.ACT, word_offset(program, place.line), words)
-    return unpack_tensor(place, data.astype("<u4").tobytes())
+    return unpack_words(place, memory.read(Space.ACT, word_offset(program, place.line),
+                                           tensor_words(place)))
+
+
+def tensor_words(place: Placement) -> int:
+    """Words that hold a tensor."""
+    return align_up(place.size, 4) // 4
+
+
+def unpack_words(place: Placement, words: np.ndarray) -> np.ndarray:
+    """A tensor from its words, int8 in its placement's shape."""
+    return unpack_tensor(place, words.astype("<u4").tobytes())
 
 
 def read_counters(memory: Memory, program: Program) -> np.ndarray:
@@ -82,9 +91,13 @@ def read_counters(memory: Memory, program: Program) -> np.ndarray:
         for index in range(program.descriptors)], np.int64)
 
 
-def layer_counts(program: Program, counters: np.ndarray, cycles: int) -> list[LayerCount]:
-    """What the counters of a run of so many cycles say about each layer; together all cycles."""
-    counts, kinds, end = [], opcodes(program), 0
+def layer_counts(program: Program, kinds: list[Opcode], counters: np.ndarray,
+                 cycles: int) -> list[LayerCount]:
+    """What the counters of a run of so many cycles say about each layer; together all cycles.
+
+    ``kinds``: the program's `opcodes`.
+    """
+    counts, end = [], 0
     for number, layer in enumerate(program.layers):
         last = layer.first + layer.count - 1
         begin, end = end, int(counters[last][0])
@@ -127,6 +140,13 @@ def counter_line(program: Program, index: int) -> int:
     """First line of the counters behind a descriptor."""
     config: CoreConfig = program.core_config
     return slot_line(program, index) + align_up(4 * DESCRIPTOR_WORDS, config.V) // config.V
+
+
+def identity(program: Program) -> tuple[int, int]:
+    """Word offset of the CRC-32 that tells programs apart, behind the descriptor END; its value."""
+    place = word_offset(program, counter_line(program, program.descriptors))
+    image = next(section for section in program.sections if section.space == Space.ACT)
+    return place, int(to_words(image.data)[place - image.offset])
 
 
 def opcodes(program: Program) -> list[Opcode]:

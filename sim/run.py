@@ -15,6 +15,7 @@ from sim.loaded import (
     LayerCount,
     counter_line,
     layer_counts,
+    opcodes,
     read_counters,
     read_tensor,
     word_offset,
@@ -48,7 +49,7 @@ class Measured:
     cycles : int
         The core's own count from start to done; the sum of its layers' cycles.
     layers : tuple of LayerCount
-        In the order of ``Program.layers``.
+        In the order of ``Program.layers``; empty if nobody asked.
     output : numpy.ndarray
         The last tensor that the core computes, read over the host port afterwards.
     """
@@ -87,6 +88,7 @@ class Session:
         for space, offset, words in writes(program):
             self.device.write(space, offset, words)
         self.device.watch(self._watch(layer) for layer in program.layers)
+        self._opcodes = opcodes(program)
         self.limit = (SLACK_CYCLES + SLACK_FACTOR * sum(layer.rows for layer in program.layers)
                       + store.latency + int(2 * len(program.stream) / store.rate))
 
@@ -110,8 +112,8 @@ class Session:
         counters = read_counters(self.device, self.program)
         layers = []
         for number, (layer, count) in enumerate(zip(
-                self.program.layers, layer_counts(self.program, counters, run.cycles),
-                strict=True)):
+                self.program.layers,
+                layer_counts(self.program, self._opcodes, counters, run.cycles), strict=True)):
             if number not in run.snapshots:
                 raise DeviceError(f"the core must end {layer.name}, not leave its counters "
                                   f"unwritten; this is a bug of the core")

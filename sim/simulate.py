@@ -41,8 +41,9 @@ class Simulation:
     cycles : list of int
         One per input.
     layers : list of dict
-        name, op, macs; one per input: cycles, utilization, stalls, macs_done (multiplications,
-        those of unused columns included) and lane_idle (cycles of lanes that had no row).
+        name, op, macs; one per input whose layers were measured: cycles, utilization, stalls,
+        macs_done (multiplications, those of unused columns included) and lane_idle (cycles of lanes
+        that had no row).
     outputs : list of numpy.ndarray
         int8 values of the model's last tensor.
     """
@@ -72,6 +73,8 @@ class Simulation:
         config = self.program.core_config
         self.cycles.append(inference.cycles)
         self.outputs.append(host_output(self.graph, self.program, inference))
+        if not inference.layers:
+            return
         for layer, run in zip(self.layers, inference.layers, strict=True):
             layer["cycles"].append(run.cycles)
             layer["utilization"].append(round(layer["macs"] / (run.cycles * config.macs), 4)

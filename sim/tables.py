@@ -1,5 +1,7 @@
 """What a simulation prints: a row per layer, the class scores, and a summary."""
 
+from statistics import fmean as mean
+
 from rich.table import Table
 from rich.text import Text
 
@@ -11,8 +13,8 @@ MOST_INPUTS = 16    # shown one by one
 
 
 def layer_table(result: Simulation) -> Table:
-    """Return a row per layer, averaged over the inputs."""
-    count = len(result.cycles)
+    """Return a row per layer, averaged over the inputs whose layers were measured."""
+    count = len(result.layers[0]["cycles"])
     table = Table(title=f"{result.program.model} on {result.program.target}"
                         + (f", mean of {count} inputs" if count > 1 else ""))
     table.add_column("layer", overflow="fold")
@@ -21,15 +23,15 @@ def layer_table(result: Simulation) -> Table:
         table.add_column(name, justify="right")
     peak = result.program.core_config.macs
     for layer, info in zip(result.layers, result.program.layers, strict=True):
-        cycles = sum(layer["cycles"]) / count
-        share = sum(layer["utilization"]) / count
+        cycles = mean(layer["cycles"])
+        share = mean(layer["utilization"])
         stalls = mean_stalls(layer)
         table.add_row(layer["name"], "x".join(map(str, info.output.shape[1:])),
                       f"{layer['macs']:,}", f"{cycles:,.0f}",
                       f"{share * peak:.1f}" if layer["macs"] else "",
                       f"{share:.1%}" if layer["macs"] else "",
                       *(f"{stalls[name]:,.0f}" for name in STALLS))
-    total = sum(result.cycles) / count
+    total = mean(result.cycles)
     table.add_section()
     table.add_row("total", "", f"{result.macs:,}", f"{total:,.0f}",
                   f"{result.macs / total:.1f}" if total else "",

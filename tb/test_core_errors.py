@@ -263,15 +263,19 @@ def test_stop_at_any_time_leaves_a_core_that_works(host):
         host.check_good()
 
 
-def test_memories_are_closed_while_the_core_is_busy(host):
+def test_only_activations_are_open_while_the_core_is_busy(host):
     programs = host.programs
     host.load(programs.image(programs.good))
     host.control(1)
-    for space in (Space.ACT, Space.WEIGHT, Space.PARAM, Space.TABLE):
+    for space in (Space.WEIGHT, Space.PARAM, Space.TABLE):
         with pytest.raises(DeviceError, match="refuse 1 to write"):
             host.device.write(space, 0, [0])
     with pytest.raises(DeviceError, match="refuse 1 to read"):
-        host.device.read(Space.ACT, 0, 1)
+        host.device.read(Space.WEIGHT, 0, 1)
+    assert host.device.read(Space.ACT, 0, 1)[0] == MAGIC
+    last = len(programs.memory) // 4 - 1
+    with pytest.raises(DeviceError, match="refuse 1 to write"):
+        host.device.write(Space.ACT, last, [5, 6])
     assert host.register("STATUS") & BUSY
     assert host.stop() & 0xFF == DONE
     host.check_good()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boards.host.channel import RETRIES, Channel
-from boards.host.device import Device, conversation, recorded
+from boards.host.device import Device
 from boards.host.errors import (
     AccessError,
     ConfigurationError,
@@ -23,15 +23,16 @@ from boards.host.errors import (
     VersionError,
 )
 from boards.host.packets import FrameError, Request, body, frame, reply
+from boards.host.recording import conversation, recorded
 from gen.compile import compile_model
-from gen.image import Section
+from gen.image import Section, pack_input
 from gen.targets import PRESETS
 from hw.config import PROGRAM_VERSION
 from hw.layout import Space
 from hw.link.protocol import SLOT_BYTES, WORDS, Command
 from models import tflite_reader
 from models.graph import ModelError
-from sim.loaded import REGISTER, writes
+from sim.loaded import REGISTER, identity, to_words, word_offset, writes
 from tb.fake_board import FakeBoard
 from tb.faulty_port import FaultyPort
 
@@ -164,6 +165,36 @@ def test_pages_must_be_in_the_flash(board, program):
     with Device(board) as device:
         device.load(paged).run(np.zeros(program.input.shape, np.int8))
     assert board.starts == 1
+    place, word = identity(program)
+    board.words[Space.ACT, place] = word ^ 1        # of another program
+    with Device(board) as device, pytest.raises(ConfigurationError, match="holds its 400 bytes"):
+        device.load(paged)
+
+
+def test_streams_need_a_program_with_two_places(board, program):
+    with Device(board) as device, pytest.raises(RunError, match="--double-buffer"):
+        next(device.load(program).stream([np.zeros(program.input.shape, np.int8)]))
+
+
+def test_a_stream_that_is_left_does_not_disturb_the_next_run(board, fashion):
+    graph = tflite_reader.load(fashion / "fashion.tflite")
+    program = compile_model(graph, PRESETS["up5k"], double=True)
+    assert program.twin and program.twin.words
+    shape = program.input.shape
+    with Device(board) as device:
+        device.load(program)
+        ones = np.ones(shape, np.int8)
+        for _ in device.stream([7 * ones] * 3):
+            break
+        at = [word_offset(program, place.line) for place in (program.input, program.twin.input)]
+        words = [to_words(pack_input(program, value * ones)[1])[0] for value in (7, 8)]
+        assert [board.words[Space.ACT, place] for place in at] == [words[0]] * 2
+        second = {place: board.words[Space.ACT, place] for place, *_ in program.twin.words}
+        assert second == {place: word for place, _, word in program.twin.words}
+        device.run(8 * ones)
+        assert board.words[Space.ACT, at[0]] == words[1] and board.starts == 3
+        first = {place: board.words[Space.ACT, place] for place, *_ in program.twin.words}
+        assert first == {place: word for place, word, _ in program.twin.words}
 
 
 def test_a_reset_ends_the_session(board, program):

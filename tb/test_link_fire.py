@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from boards.host.device import Device, conversation
+from boards.host.device import Device
 from boards.host.errors import AccessError, SessionError, SilenceError
 from boards.host.packets import Request
+from boards.host.recording import conversation
 from hw.config import CoreConfig
 from hw.layout import Space
 from hw.link.protocol import CONTROL, Command

@@ -73,8 +73,8 @@ def check_core(seed: int, folder) -> None:
                       store)
 
 
-def compiled(rng: random.Random, seed: int, config: CoreConfig,
-             paged: bool) -> tuple[str, Graph, Program]:
+def compiled(rng: random.Random, seed: int, config: CoreConfig, paged: bool,
+             double: bool = False) -> tuple[str, Graph, Program]:
     """A random network that suits a core, compiled; with ``paged`` to use the backing store."""
     target = replace(PRESETS["ecp5-85k"], config=config)
     for attempt in range(200):
@@ -84,9 +84,9 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig,
             paging = Paging(share=rng.randint(1, 4), kept=Fraction(rng.randint(0, 3), 4),
                             tables=rng.random() < 0.5)
             skip = rng.choice(["auto", "on", "weights"]) if config.row_masks else "auto"
-            lowered = skipping(lower(graph, config), config, skip)
+            lowered = replace(skipping(lower(graph, config), config, skip), double=double)
             program = (paged_program(graph, target, paging, lowered) if paged else
-                       compile_model(graph, target, skip=skip))
+                       compile_model(graph, target, skip=skip, double=double))
         except ModelError:
             continue  # too large for these memories, or drawn weights near zero
         if sum(layer.rows for layer in program.layers) <= MOST_ROWS:

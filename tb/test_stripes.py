@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gen.compile import build as assemble
+from gen.assemble import assemble
 from gen.compile import compile_model
 from gen.cycles import predict
 from gen.draft import draft, lay_out

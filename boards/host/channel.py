@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from boards.host.errors import AccessError, SessionError, SilenceError
 from boards.host.packets import NUMBERS, Reply, Request, Splitter, command_word
 from boards.host.ports import Port
-from hw.link.protocol import SEQUENCE_BITS, SLOT_BYTES, Command, Status
+from hw.link.protocol import SEQUENCE_BITS, SLOT_BYTES, WORDS, Command, Status
 
-WRITE_WINDOW = 4     # packets under way; the device executes writes faster than they come
-READ_WINDOW = 2      # it keeps two requests while replies go out
+WINDOW = 4           # packets under way, at most
+KEPT = 2             # of them by the device, while replies go out
+LONG_WORDS = WORDS * 3 // 4    # of a WRITE: while it comes, any WRITE is executed
 RETRIES = 12         # times in a row without any progress
 LINE_BITS = 10       # of a byte
 NOISE_BYTES = 8 * SLOT_BYTES    # without a reply among them, as if nothing came
-assert max(WRITE_WINDOW, READ_WINDOW) <= 1 << SEQUENCE_BITS - 1
+assert WINDOW <= 1 << SEQUENCE_BITS - 1
 
 
 class Channel:
@@ -60,13 +61,12 @@ class Channel:
 
     def _exchange(self, requests: Sequence[Request]) -> list[Reply]:
         replies: list[Reply] = []
-        reads = any(request.command & Command.READ for request in requests)
-        window, base, failures = READ_WINDOW if reads else WRITE_WINDOW, self._next, 0
+        base, failures = self._next, 0
         self._next = (base + len(requests)) % NUMBERS
         sent = 0
         while len(replies) < len(requests):
-            if sent < len(requests) and sent < len(replies) + window:
-                ahead = min(len(requests), len(replies) + window)
+            ahead = _ahead(requests, len(replies))
+            if sent < ahead:
                 self._port.send(b"".join(requests[n].frame((base + n) % NUMBERS)
                                          for n in range(sent, ahead)))
                 sent = ahead
@@ -125,6 +125,15 @@ class Channel:
         """Seconds in which something must come."""
         frames = SLOT_BYTES * (1 + len(open_requests))
         return self._port.latency + frames * LINE_BITS / self._port.baud
+
+
+def _ahead(requests: Sequence[Request], done: int) -> int:
+    """How many requests may have been sent when some are done: no more than the device can keep."""
+    for ahead in range(done, min(len(requests), done + WINDOW)):
+        before, last = requests[max(ahead - KEPT, 0)], requests[ahead - 1]
+        if ahead - done >= KEPT and not (len(before.data) and len(last.data) >= LONG_WORDS):
+            return ahead
+    return min(len(requests), done + WINDOW)
 
 
 def _refusal(request: Request, reply: Reply) -> str:

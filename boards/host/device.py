@@ -1,7 +1,7 @@
 """A board as its host sees it: load a program, run it, read what it measured."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,23 +10,28 @@ from boards.host.channel import Channel
 from boards.host.errors import ConfigurationError, LinkError, RunError, VersionError
 from boards.host.packets import Reply, Request, split
 from boards.host.ports import Port, SerialPort
-from gen.image import Program
+from boards.host.recording import conversation
+from gen.image import Program, pack_input
 from hw.config import PROGRAM_VERSION
 from hw.layout import MAGIC, Error, Space
 from hw.link.protocol import CONTROL, VERSION, Command, Status
 from sim.loaded import (
     REGISTER,
     LayerCount,
+    identity,
     layer_counts,
+    opcodes,
     read_counters,
     read_tensor,
-    write_input,
-    writes,
+    tensor_words,
+    to_words,
+    unpack_words,
+    word_offset,
 )
 
 BAUD = 1_000_000
 BUSY, DONE = 1, 2
-HEADER_WORDS = 4
+FINAL_WORDS = 1 + REGISTER["CYCLES"] - REGISTER["STATUS"]    # read at once
 LIMIT_SECONDS = 60.0
 
 
@@ -72,6 +77,8 @@ class Device:
     def __init__(self, port: str | Port, baud: int = BAUD):
         self._port = SerialPort(port, baud) if isinstance(port, str) else port
         self._channel, self._program = Channel(self._port), None
+        self._second: bool | None = None    # which places the descriptors mean, if that is known
+        self._running = False
         try:
             self._identify()
         except LinkError:
@@ -129,7 +136,7 @@ class Device:
             See `boards.host.channel.Channel.exchange`.
         """
         replies = self._exchange(split(Command.READ, space, offset, count=count))
-        return np.concatenate([reply.words for reply in replies] or [np.zeros(0, np.uint32)])
+        return joined(replies)
 
     def load(self, program: Program) -> "Device":
         """Load a program; one with pages must be in the board's flash already.
@@ -137,7 +144,7 @@ class Device:
         Raises
         ------
         ConfigurationError
-            It is made for another configuration, or has pages that the board does not have.
+            It is made for another configuration, or has pages and the board has not booted it.
         LinkError
             See `boards.host.channel.Channel.exchange`; the core then cannot be started.
         """
@@ -145,27 +152,21 @@ class Device:
             raise ConfigurationError(
                 f"program must be compiled for the board's configuration {self.config_hash:08x}, "
                 f"not {program.config_hash:08x}; compile the model for the board's target")
-        self._program = None
-        if program.stream:
-            self._find(program)
-        else:
+        self._program, self._second = None, None
+        if not program.stream:
             self._exchange(conversation(program)[1:])
-        self._program = program
-        return self
-
-    def _find(self, program):
-        """The program is there with its pages: booted from flash."""
-        header = next(np.frombuffer(s.data, "<u4", HEADER_WORDS, 4 * start)
-                      for s in program.sections if s.space == Space.ACT
-                      for start in [_word(program) - s.offset]
-                      if 0 <= start <= len(s.data) // 4 - HEADER_WORDS)
-        found = self._armed and np.array_equal(
-            self.read(Space.ACT, _word(program), HEADER_WORDS), header)
-        if not found:
+        elif not self._booted(program):
             raise ConfigurationError(
                 f"program must be booted from the board's flash, which holds its "
                 f"{len(program.stream):,} bytes of pages, not be loaded over the link; write its "
                 f"image to the flash, or compile the model for a larger target")
+        self._program, self._opcodes = program, opcodes(program)
+        return self
+
+    def _booted(self, program):
+        """Whether the device is armed with just this program."""
+        place, word = identity(program)
+        return self._armed and int(self.read(Space.ACT, place, 1)[0]) == word
 
     def run(self, x: np.ndarray, limit: float = LIMIT_SECONDS) -> Result:
         """Run the loaded program on one input.
@@ -179,20 +180,77 @@ class Device:
         LinkError
             See `boards.host.channel.Channel.exchange`.
         """
-        program = self._loaded()
-        write_input(self, program, x)
-        self._exchange([Request(Command.WRITE, Space.REGS, CONTROL, data=[1])])
+        program = self._loaded(limit)
+        self._exchange(self._input(program, x, program.input) + self._start(program, False))
+        cycles = self._finish(limit)
+        return Result(output=read_tensor(self, program, program.output), cycles=cycles)
+
+    def stream(self, inputs: Iterable[np.ndarray],
+               limit: float = LIMIT_SECONDS) -> Iterator[Result]:
+        """Run the loaded program on inputs; while one is computed, the next one is sent.
+
+        Raises
+        ------
+        RunError
+            As `run`, or the program is not double-buffered.
+        ModelError, LinkError
+            As `run`.
+        """
+        program = self._loaded(limit)
+        if program.twin is None:
+            raise RunError("program must have places for two inputs, not one; compile the model "
+                           "with --double-buffer")
+        ends, second = (program, program.twin), False
+        for number, x in enumerate(inputs):
+            second = bool(number % 2)
+            sent = self._input(program, x, ends[second].input)
+            if number:
+                before = ends[not second].output
+                cycles = self._finish(limit, sent)
+                replies = self._exchange(
+                    self._start(program, second) + self._output(program, before))
+                yield Result(output=unpack_words(before, joined(replies)), cycles=cycles)
+            else:
+                self._exchange(sent + self._start(program, second))
+        if self._running:
+            cycles = self._finish(limit)
+            yield Result(output=read_tensor(self, program, ends[second].output), cycles=cycles)
+
+    def _input(self, program, x, place):
+        """Requests that write an input to one of its places."""
+        line, data = pack_input(program, x, place)
+        return split(Command.WRITE, Space.ACT, word_offset(program, line), to_words(data))
+
+    def _output(self, program, place):
+        """Requests that read the output from one of its places."""
+        return split(Command.READ, Space.ACT, word_offset(program, place.line),
+                     count=tensor_words(place))
+
+    def _start(self, program, second):
+        """Requests that start the core on its first or second places."""
+        words = program.twin.words if program.twin and second != self._second else ()
+        self._second, self._running = second, True
+        return [*(Request(Command.WRITE, Space.ACT, place, data=[values[second]])
+                  for place, *values in words),
+                Request(Command.WRITE, Space.REGS, CONTROL, data=[1])]
+
+    def _finish(self, limit, before=()) -> int:
+        """Wait until the core is done, after requests that go ahead; return its cycles."""
         end = time.monotonic() + limit
-        while (status := self.status()) & BUSY:
+        look = Request(Command.READ, Space.REGS, REGISTER["STATUS"], count=FINAL_WORDS)
+        requests = [*before, look]
+        while (words := self._exchange(requests)[-1].words)[0] & BUSY:
+            requests = [look]
             if time.monotonic() > end:
                 raise RunError(f"the core must finish within {limit:g} s, not be at descriptor "
-                               f"{status >> 16}; load the program again, or give a longer limit")
-        code = status >> 8 & 0xFF
+                               f"{words[0] >> 16}; load the program again, or give a longer limit")
+        self._running = False
+        status, code = int(words[0]), int(words[0]) >> 8 & 0xFF
         if code or not status & DONE:
             name = Error(code).name if code in list(Error) else "unknown"
             raise RunError(f"the core must finish, not stop at descriptor {status >> 16} with "
                            f"error {code} ({name}); load the program again")
-        return Result(output=read_tensor(self, program, program.output), cycles=self.cycles())
+        return int(words[-1])
 
     def status(self) -> int:
         """The core's register STATUS."""
@@ -210,34 +268,21 @@ class Device:
         LinkError
             As `run`.
         """
-        program = self._loaded()
-        return layer_counts(program, read_counters(self, program), self.cycles())
+        program = self._loaded(LIMIT_SECONDS)
+        return layer_counts(program, self._opcodes, read_counters(self, program), self.cycles())
 
-    def _loaded(self) -> Program:
+    def _loaded(self, limit):
+        """The program; the core is idle."""
         if self._program is None:
             raise RunError("a program must be loaded, not none; call load() first")
+        if self._running:       # a stream was left
+            self._finish(limit)
         return self._program
 
     def _exchange(self, requests: Sequence[Request]) -> list[Reply]:
         return self._channel.exchange(requests)
 
 
-def conversation(program: Program) -> list[Request]:
-    """All requests that load a program, from IDENTIFY to COMMIT.
-
-    A board's flash holds them as frames (`recorded`): booting is listening to a former host.
-    """
-    return [Request(Command.IDENTIFY), Request(Command.BEGIN),
-            *(request for space, offset, words in writes(program)
-              for request in split(Command.WRITE, space, offset, words)),
-            Request(Command.COMMIT)]
-
-
-def recorded(program: Program) -> bytes:
-    """The frames of `conversation`, for a board's flash."""
-    return b"".join(request.frame(number) for number, request in enumerate(conversation(program)))
-
-
-def _word(program: Program) -> int:
-    """Word offset of the program header."""
-    return program.program_line * program.core_config.V // 4
+def joined(replies: Sequence[Reply]) -> np.ndarray:
+    """The words that replies brought."""
+    return np.concatenate([reply.words for reply in replies] or [np.zeros(0, np.uint32)])

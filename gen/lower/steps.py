@@ -189,6 +189,8 @@ class Lowered:
         The last tensor that the core computes (not a root, perhaps).
     host : tuple of str
         Operators left to the host, behind the output.
+    double : bool
+        Input and output get their memory twice, see `gen.image.Twin`.
     """
 
     layers: tuple[Layer, ...]
@@ -196,6 +198,7 @@ class Lowered:
     roots: dict[int, int]
     output: int
     host: tuple[str, ...] = field(default=())
+    double: bool = False
 
 
 def no_weights() -> np.ndarray:
