@@ -1,6 +1,7 @@
 """The boards: what is on them, and how it is wired and flashed."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -146,14 +147,19 @@ class Board:
         return round(self.platform_class().lookup(self.clock).clock.frequency)
 
     @property
-    def target(self) -> Target:
-        """The core of this board on its device, at its clock."""
-        return self.with_config(resolve(self.preset, self.changes).config)
-
-    @property
     def core(self) -> str:
         """The core, in words."""
         return " ".join((self.preset, *self.changes))
+
+    def target(self, overrides: Sequence[str] = ()) -> Target:
+        """The core of this board on its device, at its clock, with other parameters where given.
+
+        Raises
+        ------
+        ConfigError
+            As `gen.targets.resolve`.
+        """
+        return self.with_config(resolve(self.preset, [*self.changes, *overrides]).config)
 
     def with_config(self, config: CoreConfig) -> Target:
         """Another core on this board's device."""

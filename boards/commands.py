@@ -6,7 +6,7 @@ from dataclasses import replace
 from boards.build import build as build_board
 from boards.build import store
 from boards.catalog import BAUD, find_board
-from boards.running import Compiler, board_target, fitted, loaded, summary, targets_of
+from boards.running import Compiler, fitted, loaded, summary, targets_of
 from boards.running import run as run_inputs
 from gen.compile import compile_model
 from gen.console import progress
@@ -27,7 +27,7 @@ def build(arguments: Namespace) -> tuple[Target, BuildResult]:
     """
     board, baud = find_board(arguments.board), arguments.baud or BAUD
     board.divisor(baud)     # refused before any work
-    target, program = board_target(board, arguments.set), None
+    target, program = board.target(arguments.set), None
     if arguments.fit:
         target = fitted(target, load(arguments.fit), arguments.fold)
     if arguments.model:

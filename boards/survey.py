@@ -26,7 +26,7 @@ def measure(board: Board, seed: int) -> dict:
     begin = time.monotonic()
     with progress() as shown:
         task = shown.add_task("", total=None, count="")
-        result, files = build(board, board.target, seed=seed, baud=BAUD,
+        result, files = build(board, board.target(), seed=seed, baud=BAUD,
                               stage=lambda text: shown.update(
                                   task, description=f"{board.name}: {text}"))
     write_files(build_folder() / "boards" / board.name, files)
@@ -41,7 +41,7 @@ def quoted(record: dict[str, dict]) -> str:
     for name, board in BOARDS.items():
         if name not in record:
             continue
-        built, target = record[name], board.target
+        built, target = record[name], board.target()
         clock = f"{built['fmax_mhz']:.1f} of {target.min_mhz:g} MHz"
         if not built["timing_met"]:
             clock += ", too slow"
