@@ -180,7 +180,7 @@ def sparsity(arguments) -> int:
 
 def build(arguments) -> int:
     """Synthesise, place and route a core, or make a board's bitstream."""
-    from gen.console import progress
+    from gen.console import stages
     from gen.paths import require_folder, write_files
     from gen.pnr import build as run
     if bool(arguments.target) == bool(arguments.board):
@@ -190,10 +190,8 @@ def build(arguments) -> int:
         from boards.commands import build as build_board
         return _built(*build_board(arguments))
     target = _target(arguments, arguments.fit)
-    with progress() as shown:
-        task = shown.add_task("", total=None, count="")
-        result, files = run(target, arguments.seed, stage=lambda text: shown.update(
-            task, description=f"{target.name}: {text}"))
+    with stages(target.name) as stage:
+        result, files = run(target, arguments.seed, stage)
     write_files(arguments.output, files)
     return _built(target, result)
 
