@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
+from gen.console import progress
 from gen.exits import FAILED, FINE, exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS
@@ -23,7 +22,6 @@ from sim.bench import vela
 from sim.bench.measure import CASES, load_case, measure
 from sim.bench.picture import draw
 from sim.bench.text import Results, cycle_cell, quoted, replace_quoted, report
-from sim.progress import progress_bar
 from sim.routed import routed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,17 +127,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure, write, and say what came out."""
     require_folder(arguments.output)
-    with progress_bar(console) as progress:
-        task = progress.add_task("", total=len(cases(arguments.network)) * len(arguments.target))
+    with progress() as shown:
+        task = shown.add_task("", total=len(cases(arguments.network)) * len(arguments.target))
 
         def done(text: str) -> None:
-            progress.advance(task)
+            shown.advance(task)
             print(text, flush=True)
 
-        results = bench(arguments, lambda text: progress.update(task, description=text), done)
+        results = bench(arguments, lambda text: shown.update(task, description=text), done)
     write(results, arguments.output, arguments.readme)
     print(f"{arguments.output}: bench.md, bench.json, bench.svg")
     if results.mismatches:
@@ -152,8 +150,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; errors are one line on stderr."""
     arguments = parse_args(argv)
-    console = Console(stderr=True, highlight=False)
-    return exit_code(lambda: run(arguments, console), ValueError, FetchError, vela.VelaError)
+    return exit_code(lambda: run(arguments), ValueError, FetchError, vela.VelaError)
 
 
 if __name__ == "__main__":
