@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gen.console import progress
-from gen.exits import FAILED, FINE, exit_code
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS
 from models.arguments import Parser
@@ -23,6 +23,7 @@ from sim.bench.measure import CASES, load_case, measure
 from sim.bench.picture import draw
 from sim.bench.text import Results, cycle_cell, quoted, replace_quoted, report
 from sim.routed import routed
+from sim.verdict import verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "bench.svg"
@@ -140,11 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         results = bench(arguments, lambda text: shown.update(task, description=text), done)
     write(results, arguments.output, arguments.readme)
     print(f"{arguments.output}: bench.md, bench.json, bench.svg")
-    if results.mismatches:
-        print(f"error: the cores must write what the golden model computes, not "
-              f"{results.mismatches:,} other values; see {arguments.output / 'bench.md'}",
-              file=sys.stderr)
-    return FAILED if results.mismatches else FINE
+    return verdict(results.mismatches, arguments.output / "bench.md")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gen.console import progress
-from gen.exits import FAILED, FINE, exit_code
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import resolve
 from models.arguments import Parser, positive
@@ -20,6 +20,7 @@ from sim.accuracy import read_samples
 from sim.curve.measure import Point, measure
 from sim.curve.picture import draw
 from sim.records import to_csv
+from sim.verdict import verdict
 
 EXAMPLE = """exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
 
@@ -87,12 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     write_files(arguments.output, {"curve.csv": to_csv([asdict(point) for point in points]),
                                    "curve.svg": draw(points)})
     print(f"{arguments.output}: curve.csv, curve.svg")
-    mismatches = sum(point.mismatches for point in points)
-    if not mismatches:
-        return FINE
-    print(f"error: the core must write what the golden model computes, not {mismatches:,} other "
-          f"values; see {arguments.output / 'curve.csv'}", file=sys.stderr)
-    return FAILED
+    return verdict(sum(point.mismatches for point in points), arguments.output / "curve.csv",
+                   "the core")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from gen.console import progress
-from gen.exits import FAILED, FINE, exit_code
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS, Target, resolve
 from models.arguments import Parser, positive
@@ -20,6 +20,7 @@ from sim.records import to_csv
 from sim.sweep.layer import Shape
 from sim.sweep.measure import ABLE, Point, kinds, sweep
 from sim.sweep.picture import draw
+from sim.verdict import verdict
 
 MOST = 95           # per cent: with more there are layers without any work
 EXAMPLE = """exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
@@ -98,12 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_files(arguments.output, {"sweep.csv": to_csv([point.record() for point in points]),
                                    "sweep.svg": draw(points, shape.text)})
     print(f"{arguments.output}: sweep.csv, sweep.svg")
-    mismatches = sum(point.mismatches for point in points)
-    if not mismatches:
-        return FINE
-    print(f"error: the cores must write what the golden model computes, not {mismatches:,} other "
-          f"values; see {arguments.output / 'sweep.csv'}", file=sys.stderr)
-    return FAILED
+    return verdict(sum(point.mismatches for point in points), arguments.output / "sweep.csv")
 
 
 def main(argv: list[str] | None = None) -> int:
