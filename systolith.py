@@ -10,6 +10,7 @@ from gen.exits import BAD_INPUT, FAILED, FINE, exit_code
 from models.arguments import Parser
 
 DEFAULT_TARGET = "ecp5-85k"
+FIT_HELP = "split the device's RAM blocks between weights and activations for "
 OUTPUT_HELP = "folder to write; made if need be"
 EPILOG = """exit codes: 0 fine; 1 a check failed (mismatch, does not fit after placement, timing
 missed); 2 bad input or usage, including a model too large for the target's memories
@@ -181,7 +182,7 @@ def sparsity(arguments) -> int:
 
 def build(arguments) -> int:
     """Synthesise, place and route a core, or make a board's bitstream."""
-    from gen.console import progress
+    from gen.console import stages
     from gen.paths import require_folder, write_files
     from gen.pnr import build as run
     if bool(arguments.target) == bool(arguments.board):
@@ -191,10 +192,8 @@ def build(arguments) -> int:
         from boards.commands import build as build_board
         return _built(*build_board(arguments))
     target = _target(arguments, arguments.fit)
-    with progress() as shown:
-        task = shown.add_task("", total=None, count="")
-        result, files = run(target, arguments.seed, stage=lambda text: shown.update(
-            task, description=f"{target.name}: {text}"))
+    with stages(target.name) as stage:
+        result, files = run(target, arguments.seed, stage)
     write_files(arguments.output, files)
     return _built(target, result)
 
@@ -247,6 +246,15 @@ def run(arguments) -> int:
 def _folder(text):
     from gen.paths import folder_argument
     return folder_argument(text)
+
+
+def _add_model(parser):
+    parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+
+
+def _add_input(parser):
+    parser.add_argument("--input", type=Path, required=True, metavar="X.npy",
+                        help="int8 [N, ...]: N inputs of the model")
 
 
 def _add_target(parser, required=True):
@@ -310,18 +318,23 @@ def _parser() -> Parser:
                     "with TensorFlow Lite Micro", epilog=EPILOG,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    fit_help = "split the device's RAM blocks between weights and activations for "
+    _add_model_commands(commands)
+    _add_board_commands(commands)
+    return parser
 
+
+def _add_model_commands(commands):
+    """Those that take a model or a core: check, compile, generate, simulate, sparsity."""
     sub = _subparser(commands, "check", check, "check model.tflite --target up5k")
-    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_model(sub)
     _add_target(sub, required=False)
     _add_fold(sub)
 
     sub = _subparser(commands, "compile", compile_,
                      "compile model.tflite --target ecp5-85k --fit -o out")
-    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_model(sub)
     _add_target(sub)
-    sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    sub.add_argument("--fit", action="store_true", help=FIT_HELP + "the model")
     _add_fold(sub)
     _add_skip(sub)
     _add_store(sub)
@@ -332,7 +345,7 @@ def _parser() -> Parser:
                      "generate --target ecp5-25k --set weight_rows=1024 -o out")
     _add_target(sub, required=False)
     sub.set_defaults(target=DEFAULT_TARGET)
-    sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    sub.add_argument("--fit", type=Path, metavar="MODEL", help=FIT_HELP + "this .tflite file")
     _add_fold(sub)
     sub.add_argument("--bus", choices=("wishbone", "axi"), default="wishbone",
                      help="ports: Wishbone B4 (the default), or AXI4-Lite with AXI4-Streams for "
@@ -342,14 +355,13 @@ def _parser() -> Parser:
 
     sub = _subparser(commands, "simulate", simulate, "simulate model.tflite --target ecp5-85k "
                      "--input images.npy --json result.json")
-    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_model(sub)
     _add_target(sub)
-    sub.add_argument("--fit", action="store_true", help=fit_help + "the model")
+    sub.add_argument("--fit", action="store_true", help=FIT_HELP + "the model")
     _add_fold(sub)
     _add_skip(sub)
     _add_store(sub)
-    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
-                     help="int8 [N, ...]: N inputs of the model")
+    _add_input(sub)
     sub.add_argument("--expect", type=Path, metavar="Y.npy",
                      help="int8 [N, ...]: the last tensor of every input; differences count")
     sub.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
@@ -358,14 +370,16 @@ def _parser() -> Parser:
 
     sub = _subparser(commands, "sparsity", sparsity,
                      "sparsity model.tflite --input images.npy --target ecp5-85k")
-    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    _add_model(sub)
     _add_target(sub, required=False)
     sub.set_defaults(target=DEFAULT_TARGET)
-    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
-                     help="int8 [N, ...]: N inputs of the model")
+    _add_input(sub)
     sub.add_argument("-n", "--inputs", type=int, default=16, metavar="N",
                      help="of these, the first N (default: 16)")
 
+
+def _add_board_commands(commands):
+    """Those that end on an FPGA: build, boards, flash, run."""
     sub = _subparser(commands, "build", build,
                      "build --board icebreaker --model model.tflite --seed 1 -o out")
     _add_target(sub, required=False)
@@ -373,7 +387,7 @@ def _parser() -> Parser:
     sub.add_argument("--model", type=Path, metavar="MODEL",
                      help="with --board: .tflite file with whose program the board starts")
     _add_baud(sub, "of the board's UART (default: 1000000)")
-    sub.add_argument("--fit", type=Path, metavar="MODEL", help=fit_help + "this .tflite file")
+    sub.add_argument("--fit", type=Path, metavar="MODEL", help=FIT_HELP + "this .tflite file")
     _add_fold(sub)
     _add_double(sub, ", with --board")
     sub.add_argument("--seed", type=int, default=1, metavar="N",
@@ -393,9 +407,8 @@ def _parser() -> Parser:
                      "run --port /dev/ttyUSB1 model.tflite --input images.npy --check")
     sub.add_argument("--port", required=True, metavar="PORT",
                      help="serial port, or sim:BOARD for a simulation of that board's top")
-    sub.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
-    sub.add_argument("--input", type=Path, required=True, metavar="X.npy",
-                     help="int8 [N, ...]: N inputs of the model")
+    _add_model(sub)
+    _add_input(sub)
     sub.add_argument("--check", action="store_true", help="compare with the golden model")
     _add_baud(sub, "as the board was built (default: 1000000; sim: the most that the board can)")
     _add_board(sub, required=False)
@@ -404,7 +417,6 @@ def _parser() -> Parser:
     _add_fold(sub)
     _add_skip(sub)
     _add_double(sub, "; layers are measured on the first input only")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """The boards: what is on them, and how it is wired and flashed."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -146,14 +147,19 @@ class Board:
         return round(self.platform_class().lookup(self.clock).clock.frequency)
 
     @property
-    def target(self) -> Target:
-        """The core of this board on its device, at its clock."""
-        return self.with_config(resolve(self.preset, self.changes).config)
-
-    @property
     def core(self) -> str:
         """The core, in words."""
         return " ".join((self.preset, *self.changes))
+
+    def target(self, overrides: Sequence[str] = ()) -> Target:
+        """The core of this board on its device, at its clock, with other parameters where given.
+
+        Raises
+        ------
+        ConfigError
+            As `gen.targets.resolve`.
+        """
+        return self.with_config(resolve(self.preset, [*self.changes, *overrides]).config)
 
     def with_config(self, config: CoreConfig) -> Target:
         """Another core on this board's device."""
@@ -181,16 +187,29 @@ class Board:
         return cycles
 
 
-ULX3S_LEDS = {"ready": "led:0", "busy": "led:1", "error": "led:7"}
 RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r"}
 # The iCE40 UP5K has no logic cells for the pager besides link and boot, nor for large images.
 UP5K_CHANGES = ("pages=0", "dim_bits=10", "column_bits=13")
 # Half the core's clock, taken two cycles later: USRMCLK, flash and pads take longer than a cycle.
 Ecp5Flash = partial(Flash, registered=True, pace=2, sample=3)
-ULX3S_FLASH = Ecp5Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash")
-FT231X = "the FT231X of USB port US1"
 ADAPTER = "a USB-UART adapter for 3.3 V"
-ORANGECRAB_UART = f"{ADAPTER} on the header: its TX to pin 0, its RX to pin 1"
+
+_ULX3S = Board(
+    name="ulx3s-85f", title="ULX3S 85F", preset="ecp5-85k", core_hz=80_000_000, pll="ecp5",
+    platform="amaranth_boards.ulx3s:ULX3S_85F_Platform", clock="clk25",
+    leds={"ready": "led:0", "busy": "led:1", "error": "led:7"},
+    uart_text="the FT231X of USB port US1", max_baud=3_000_000,
+    flash=Ecp5Flash(chip="IS25LP128F", size=16 * MEBI, image=0x200000, resource="spi_flash"),
+    loader=("-b", "ulx3s"))
+_ORANGECRAB = Board(
+    name="orangecrab-85f", title="OrangeCrab r0.2 85F", preset="ecp5-85k", core_hz=80_000_000,
+    pll="ecp5", clock="clk", leds=RGB_LEDS,
+    platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
+    uart_pins=("N17", "M18"),
+    uart_text=f"{ADAPTER} on the header: its TX to pin 0, its RX to pin 1",
+    flash=Ecp5Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x280000),
+    loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
+    pack=("--compress", "--freq", "38.8"))
 
 _BOARDS = (
     Board(name="icebreaker", title="iCEBreaker", preset="up5k", core_hz=24_000_000, pll="pad",
@@ -208,26 +227,13 @@ _BOARDS = (
           flash=Flash(chip="W25Q32JV", size=4 * MEBI, image=0x20000, clock_pin=True,
                       resource="spi_flash_2x"),
           loader=("-b", "ice40_generic"), cable="ft232", pack=("-s",)),
-    Board(name="ulx3s-85f", title="ULX3S 85F", preset="ecp5-85k", core_hz=80_000_000, pll="ecp5",
-          platform="amaranth_boards.ulx3s:ULX3S_85F_Platform", clock="clk25", leds=ULX3S_LEDS,
-          uart_text=FT231X, max_baud=3_000_000, flash=ULX3S_FLASH, loader=("-b", "ulx3s")),
-    Board(name="ulx3s-25f", title="ULX3S 25F", preset="ecp5-25k", core_hz=80_000_000, pll="ecp5",
-          platform="amaranth_boards.ulx3s:ULX3S_25F_Platform", clock="clk25", leds=ULX3S_LEDS,
-          uart_text=FT231X, max_baud=3_000_000, flash=ULX3S_FLASH, loader=("-b", "ulx3s")),
-    Board(name="orangecrab-85f", title="OrangeCrab r0.2 85F", preset="ecp5-85k",
-          core_hz=80_000_000, pll="ecp5", clock="clk", leds=RGB_LEDS,
-          platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_85FPlatform",
-          uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
-          flash=Ecp5Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x280000),
-          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
-          pack=("--compress", "--freq", "38.8")),
-    Board(name="orangecrab-25f", title="OrangeCrab r0.2 25F", preset="ecp5-25k",
-          core_hz=80_000_000, pll="ecp5", clock="clk", leds=RGB_LEDS,
-          platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
-          uart_pins=("N17", "M18"), uart_text=ORANGECRAB_UART,
-          flash=Ecp5Flash(chip="W25Q128JV", size=16 * MEBI, bitstream=0x80000, image=0x110000),
-          loader=("-b", "orangeCrab", "--altsetting", "0"), dfu=True,
-          pack=("--compress", "--freq", "38.8")),
+    _ULX3S,
+    replace(_ULX3S, name="ulx3s-25f", title="ULX3S 25F", preset="ecp5-25k",
+            platform="amaranth_boards.ulx3s:ULX3S_25F_Platform"),
+    _ORANGECRAB,
+    replace(_ORANGECRAB, name="orangecrab-25f", title="OrangeCrab r0.2 25F", preset="ecp5-25k",
+            platform="amaranth_boards.orangecrab_r0_2:OrangeCrabR0_2_25FPlatform",
+            flash=replace(_ORANGECRAB.flash, image=0x110000)),
     Board(name="ecpix5-85f", title="ECPIX-5 85F", preset="ecp5-85k", core_hz=80_000_000,
           pll="ecp5", platform="amaranth_boards.ecpix5:ECPIX585Platform", clock="clk100",
           leds=RGB_LEDS, uart_text="channel B of the FT2232H", max_baud=3_000_000,

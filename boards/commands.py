@@ -6,10 +6,10 @@ from dataclasses import replace
 from boards.build import build as build_board
 from boards.build import store
 from boards.catalog import BAUD, find_board
-from boards.running import Compiler, board_target, fitted, loaded, summary, targets_of
+from boards.running import Compiler, fitted, loaded, summary, targets_of
 from boards.running import run as run_inputs
 from gen.compile import compile_model
-from gen.console import progress
+from gen.console import progress, stages
 from gen.paths import write_files
 from gen.pnr import BuildResult
 from gen.targets import Target
@@ -27,17 +27,15 @@ def build(arguments: Namespace) -> tuple[Target, BuildResult]:
     """
     board, baud = find_board(arguments.board), arguments.baud or BAUD
     board.divisor(baud)     # refused before any work
-    target, program = board_target(board, arguments.set), None
+    target, program = board.target(arguments.set), None
     if arguments.fit:
         target = fitted(target, load(arguments.fit), arguments.fold, arguments.double)
     if arguments.model:
         program = compile_model(load(arguments.model), target, fold=arguments.fold,
                                 store=store(board), double=arguments.double)
-    with progress() as shown:
-        task = shown.add_task("", total=None, count="")
+    with stages(board.name) as stage:
         result, files = build_board(board, target, seed=arguments.seed, baud=baud, program=program,
-                                    stage=lambda text: shown.update(
-                                        task, description=f"{board.name}: {text}"))
+                                    stage=stage)
     write_files(arguments.output, files)
     return replace(target, name=board.name), result
 

@@ -26,17 +26,6 @@ from sim.simulate import BATCH, Simulation
 SIMULATED = "sim:"     # and the name of a board: a port
 
 
-def board_target(board: Board, overrides: list[str]) -> Target:
-    """The target of a board with other parameters of its core.
-
-    Raises
-    ------
-    ConfigError
-        As `gen.targets.resolve`.
-    """
-    return board.with_config(resolve(board.preset, [*board.changes, *overrides]).config)
-
-
 def fitted(target: Target, graph: Graph, fold: bool, double: bool) -> Target:
     """A target whose memories fit a model, as ``build --fit`` makes it."""
     return fit_memories(target, fold_channels(graph).graph if fold else graph, double=double)
@@ -135,8 +124,8 @@ def targets_of(port: str, board: Board | None, target: str | None,
         found = resolve(target, overrides)
         return [board.with_config(found.config) if board else found]
     if board:
-        return [board_target(board, overrides)]
-    return [*(board_target(known, overrides) for known in BOARDS.values()),
+        return [board.target(overrides)]
+    return [*(known.target(overrides) for known in BOARDS.values()),
             *(resolve(name, overrides) for name in PRESETS)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from boards.build import build
 from boards.catalog import BAUD, BOARDS, Board, find_board
-from gen.console import progress
+from gen.console import stages
 from gen.exits import FAILED, FINE, exit_code
 from gen.paths import ROOT, build_folder, whole_file, write_files
 from hw.config import ConfigError
@@ -24,11 +24,8 @@ KEPT = ("device", "seed", "lut", "ff", "dsp", "ebr", "spram", "fmax_mhz", "timin
 def measure(board: Board, seed: int) -> dict:
     """Build a board with its core into build/boards; what is kept of build.json."""
     begin = time.monotonic()
-    with progress() as shown:
-        task = shown.add_task("", total=None, count="")
-        result, files = build(board, board.target, seed=seed, baud=BAUD,
-                              stage=lambda text: shown.update(
-                                  task, description=f"{board.name}: {text}"))
+    with stages(board.name) as stage:
+        result, files = build(board, board.target(), seed=seed, baud=BAUD, stage=stage)
     write_files(build_folder() / "boards" / board.name, files)
     size = next(len(content) for name, content in files.items() if name.startswith("bitstream"))
     return {name: getattr(result, name) for name in KEPT} | {
@@ -41,7 +38,7 @@ def quoted(record: dict[str, dict]) -> str:
     for name, board in BOARDS.items():
         if name not in record:
             continue
-        built, target = record[name], board.target
+        built, target = record[name], board.target()
         clock = f"{built['fmax_mhz']:.1f} of {target.min_mhz:g} MHz"
         if not built["timing_met"]:
             clock += ", too slow"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gen.compile import compile_model
+from gen.console import console, progress
 from gen.image import to_bytes
 from gen.paths import build_folder, write_files
 from gen.stopping import stoppable
@@ -25,6 +25,7 @@ from sim.verilated import ToolError
 
 TARGET = "ecp5-85k"
 IMAGES = 16
+WIDTH = 120  # of tables that go into a pipe
 ROOT = Path(__file__).resolve().parents[1]
 FASHION = ROOT / "models" / "fashion"
 
@@ -62,7 +63,7 @@ def closing_lines(result: Simulation, right: int, seconds: float) -> list[str]:
     return lines
 
 
-def demo(console: Console) -> int:
+def demo(out: Console) -> int:
     """Run it all; return 0 if nothing differs."""
     begin = time.monotonic()
     target = resolve(TARGET)
@@ -71,26 +72,25 @@ def demo(console: Console) -> int:
     labels = np.load(FASHION / "labels.npy")[:IMAGES]
     names = (FASHION / "classes.txt").read_text().splitlines()
     output = build_folder() / "demo"
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                  TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("compiling models/fashion/fashion.tflite", total=1)
+    with progress(out) as shown:
+        task = shown.add_task("compiling models/fashion/fashion.tflite", total=1)
         program = compile_model(graph, target)
-        progress.update(task, completed=1)
-        task = progress.add_task(f"generating Verilog for {TARGET}", total=1)
+        shown.update(task, completed=1)
+        task = shown.add_task(f"generating Verilog for {TARGET}", total=1)
         write_files(output, {"program.bin": to_bytes(program),
                              "systolith.v": emit(target.config)})
-        progress.update(task, completed=1)
-        task = progress.add_task("simulating", total=IMAGES)
+        shown.update(task, completed=1)
+        task = shown.add_task("simulating", total=IMAGES)
         result = simulate(
             graph, program, inputs,
-            stage=lambda text: progress.update(task, description=text),
-            done=lambda count: progress.update(task, completed=count))
-    console.print(layer_table(result))
+            stage=lambda text: shown.update(task, description=text),
+            done=lambda count: shown.update(task, completed=count))
+    out.print(layer_table(result))
     table, right = class_table(result, labels, names)
-    console.print(table)
+    out.print(table)
     for line in closing_lines(result, right, time.monotonic() - begin):
-        console.print(line)
-    console.print(f"program and Verilog: {output}")
+        out.print(line)
+    out.print(f"program and Verilog: {output}")
     if result.first is not None:
         print(f"error: first wrong value: {result.first}", file=sys.stderr)
     return int(result.first is not None)
@@ -98,12 +98,9 @@ def demo(console: Console) -> int:
 
 def main() -> int:
     """Run the demo; errors are one line."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120
     try:
         with stoppable():
-            return demo(console)
+            return demo(console(width=WIDTH))
     except (ToolError, DeviceError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ToolError) else 1

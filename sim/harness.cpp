@@ -18,11 +18,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "pipe.h"
 #include "Vsim_top.h"
 #include "verilated.h"
 #if VM_TRACE
@@ -65,16 +65,6 @@ struct Store {
         due = std::max(due + interval, (now + 1) << 8);
     }
 };
-
-bool get(uint32_t& word) { return std::fread(&word, sizeof word, 1, stdin) == 1; }
-
-uint32_t need() {
-    uint32_t word;
-    if (!get(word)) std::exit(3);  // the other end has gone
-    return word;
-}
-
-void put(uint32_t word) { std::fwrite(&word, sizeof word, 1, stdout); }
 
 class Core {
 public:

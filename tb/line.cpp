@@ -8,11 +8,11 @@
 //   COUNT                  -> cycles so far, times the core was started, cycles it ran unarmed
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <vector>
 
+#include "../sim/pipe.h"
 #include "Vsim_top.h"
 #include "verilated.h"
 
@@ -20,16 +20,6 @@ namespace {
 
 enum Command : uint32_t { kSend = 1, kRun = 2, kPause = 3, kReset = 4, kCount = 5 };
 constexpr uint32_t kPause32 = 1u << 31;
-
-bool get(uint32_t& word) { return std::fread(&word, sizeof word, 1, stdin) == 1; }
-
-uint32_t need() {
-    uint32_t word;
-    if (!get(word)) std::exit(3);  // the other end has gone
-    return word;
-}
-
-void put(uint32_t word) { std::fwrite(&word, sizeof word, 1, stdout); }
 
 class Board {
 public:

@@ -13,7 +13,7 @@ ALL = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
 
 @ALL
 def test_board_has_the_device_of_its_core(board):
-    target, preset = board.target, PRESETS[board.preset]
+    target, preset = board.target(), PRESETS[board.preset]
     assert target.family == preset.family
     assert target.device.removeprefix("um5g-") == preset.device
     assert target.min_mhz == board.core_hz / 1e6 >= preset.min_mhz - 5

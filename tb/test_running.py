@@ -38,15 +38,15 @@ def test_simulated_board_computes_what_the_golden_model_does(capsys, few):
 
 def test_simulated_board_starts_with_the_program_in_its_flash():
     board, graph = BOARDS["icebreaker"], load(MODEL)
-    program = Compiler(graph).program(board.target, board)
-    with simulated(board, board.target, board.max_baud, image(board, program)) as port, \
+    program = Compiler(graph).program(board.target(), board)
+    with simulated(board, board.target(), board.max_baud, image(board, program)) as port, \
             Device(port) as device:
         assert device.boot_code == 0
-        header = device.read(Space.ACT, program.program_line * board.target.config.V // 4, 4)
+        header = device.read(Space.ACT, program.program_line * board.target().config.V // 4, 4)
         assert header[2] == device.config_hash == program.config_hash
         damaged = bytearray(image(board, program))
     damaged[200] ^= 1
-    with simulated(board, board.target, board.max_baud, bytes(damaged)) as port, \
+    with simulated(board, board.target(), board.max_baud, bytes(damaged)) as port, \
             Device(port) as device:
         assert device.boot_code != 0
 
@@ -73,7 +73,7 @@ def test_core_of_another_configuration_is_refused():
 
 
 @pytest.mark.parametrize("there", (
-    BOARDS["icebreaker"].target, PRESETS["up5k"], PRESETS["ecp5-25k"]), ids=lambda t: t.min_mhz)
+    BOARDS["icebreaker"].target(), PRESETS["up5k"], PRESETS["ecp5-25k"]), ids=lambda t: t.min_mhz)
 def test_program_is_made_for_the_core_that_answers(there):
     targets = targets_of("/dev/ttyUSB0", None, None, [])
     program = Compiler(load(MODEL)).program_for(there.config.hash, targets, None)
@@ -114,7 +114,7 @@ def test_build_writes_what_flash_needs(capsys, tmp_path, monkeypatch, mhz, code)
     assert bool(error) == bool(code) and ("must reach 24 MHz, not 23.9" in error) == bool(code)
     built = json.loads((folder / "build.json").read_text())
     assert (built["board"], built["baud"], built["seed"]) == ("icebreaker", 3_000_000, 3)
-    program = Compiler(load(MODEL)).program(BOARDS["icebreaker"].target, BOARDS["icebreaker"])
+    program = Compiler(load(MODEL)).program(BOARDS["icebreaker"].target(), BOARDS["icebreaker"])
     assert (folder / "image.bin").read_bytes() == image(BOARDS["icebreaker"], program)
     code, out, _ = run(capsys, "flash", "--board", "icebreaker", folder, "--dry-run")
     assert code == 0 and "image.bin" in out

@@ -11,7 +11,7 @@ from gen.lower.functions import FUNCTIONS
 from gen.lower.mean import lower_mean
 from gen.lower.mul import by_channel, lower_computed, lower_constant, scratch_storage
 from gen.lower.pool import lower_average, lower_max
-from gen.lower.split_k import split_k
+from gen.lower.split_k import exceeds_banks, split_k
 from gen.lower.steps import WALKS, Layer, Lowered, Storage
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
 from hw.config import CoreConfig, align_up
@@ -116,25 +116,26 @@ def fusions(graph: Graph, roots: dict[int, int], storages: dict[int, Storage],
     for op in graph.ops:
         if op.kind != "ADD" or roots[op.inputs[0]] == roots[op.inputs[1]]:
             continue
-        able = []
-        for tensor in op.inputs:
-            root = roots[tensor]
-            producer = graph.producer(root)
-            readers = [reader for i in aliases(roots, root) for reader in graph.consumers(i)
-                       if reader.kind not in FREE]
-            alike = _alike(storages[root], storages[op.outputs[0]])
-            if producer and is_dense(graph, producer) and readers == [op] and alike \
-                    and roots[graph.output] != root and patch_rows(window(
-                        graph, producer, storages[roots[producer.inputs[0]]], config),
-                        config) <= config.weight_rows:
-                able.append((order[root], producer))
-        other = {roots[tensor] for tensor in op.inputs}
+        able = [conv for tensor in op.inputs
+                if (conv := _able(graph, op, roots[tensor], roots, storages, config))]
         if able:
-            conv = max(able, key=lambda item: item[0])[1]
-            residual = (other - {roots[conv.outputs[0]]}).pop()
+            conv = max(able, key=lambda conv: order[conv.outputs[0]])
+            residual = ({roots[tensor] for tensor in op.inputs} - {roots[conv.outputs[0]]}).pop()
             if _alike(storages[residual], storages[op.outputs[0]]):
                 found[op.index] = conv
     return found
+
+
+def _able(graph, op, root, roots, storages, config):
+    """The convolution that writes an operand of an addition, if its drain can add; else None."""
+    conv = graph.producer(root)
+    readers = [reader for i in aliases(roots, root) for reader in graph.consumers(i)
+               if reader.kind not in FREE]
+    if not conv or not is_dense(graph, conv) or readers != [op] or roots[graph.output] == root \
+            or not _alike(storages[root], storages[op.outputs[0]]):
+        return None
+    found = window(graph, conv, storages[roots[conv.inputs[0]]], config)
+    return None if exceeds_banks(patch_rows(found, config), config) else conv
 
 
 def _alike(a: Storage, b: Storage) -> bool:

@@ -60,12 +60,17 @@ def portions(step: Step, config: CoreConfig) -> Iterator[Portion]:
                               end=first + high * wide * length)
 
 
+def exceeds_banks(rows: int, config: CoreConfig) -> bool:
+    """Whether a column group of so many weight rows is more than the banks hold."""
+    return rows > config.weight_rows
+
+
 def split_k(step: Step, config: CoreConfig) -> tuple[Step, ...]:
     """The step itself if the weight banks hold a column group of it, else its portions.
 
     They need lines that belong to one group each: V = C.
     """
-    if step.group_rows <= config.weight_rows or config.groups_per_line > 1:
+    if not exceeds_banks(step.group_rows, config) or config.groups_per_line > 1:
         return (step,)
     f, parts = step.fields, list(portions(step, config))
     return tuple(

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
-from gen.exits import FAILED, FINE, exit_code
+from gen.console import progress
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS
 from models.arguments import Parser
@@ -23,8 +22,8 @@ from sim.bench import vela
 from sim.bench.measure import CASES, load_case, measure
 from sim.bench.picture import draw
 from sim.bench.text import Results, cycle_cell, quoted, replace_quoted, report
-from sim.progress import progress_bar
 from sim.routed import routed
+from sim.verdict import verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "bench.svg"
@@ -129,31 +128,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure, write, and say what came out."""
     require_folder(arguments.output)
-    with progress_bar(console) as progress:
-        task = progress.add_task("", total=len(cases(arguments.network)) * len(arguments.target))
+    with progress() as shown:
+        task = shown.add_task("", total=len(cases(arguments.network)) * len(arguments.target))
 
         def done(text: str) -> None:
-            progress.advance(task)
+            shown.advance(task)
             print(text, flush=True)
 
-        results = bench(arguments, lambda text: progress.update(task, description=text), done)
+        results = bench(arguments, lambda text: shown.update(task, description=text), done)
     write(results, arguments.output, arguments.readme)
     print(f"{arguments.output}: bench.md, bench.json, bench.svg")
-    if results.mismatches:
-        print(f"error: the cores must write what the golden model computes, not "
-              f"{results.mismatches:,} other values; see {arguments.output / 'bench.md'}",
-              file=sys.stderr)
-    return FAILED if results.mismatches else FINE
+    return verdict(results.mismatches, arguments.output / "bench.md")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; errors are one line on stderr."""
     arguments = parse_args(argv)
-    console = Console(stderr=True, highlight=False)
-    return exit_code(lambda: run(arguments, console), ValueError, FetchError, vela.VelaError)
+    return exit_code(lambda: run(arguments), ValueError, FetchError, vela.VelaError)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
-from gen.exits import FAILED, FINE, exit_code
+from gen.console import progress
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import resolve
 from models.arguments import Parser, positive
@@ -20,8 +19,8 @@ from models.tflite_reader import load
 from sim.accuracy import read_samples
 from sim.curve.measure import Point, measure
 from sim.curve.picture import draw
-from sim.progress import progress_bar
 from sim.records import to_csv
+from sim.verdict import verdict
 
 EXAMPLE = """exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
 
@@ -65,7 +64,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure, write, and say what came out."""
     require_folder(arguments.output)
     target = resolve(arguments.target, arguments.set)
@@ -75,33 +74,28 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         images, labels = read_samples(graph, arguments.images, arguments.labels)
         samples.append((graph, images[:arguments.limit], labels[:arguments.limit]))
     points = []
-    with progress_bar(console) as progress:
+    with progress() as shown:
         for graph, images, labels in samples:
-            task = progress.add_task(graph.name, total=None)
+            task = shown.add_task(graph.name, total=None)
 
             def stage(text, task=task, name=graph.name):
-                progress.update(task, description=f"{name}: {text}")
+                shown.update(task, description=f"{name}: {text}")
 
             points.append(measure(graph, target, images, labels, arguments.inputs, stage,
-                                  lambda batches, task=task: progress.track(
+                                  lambda batches, task=task: shown.track(
                                       batches, task_id=task, total=len(batches))))
             print(line(points[-1]), flush=True)
     write_files(arguments.output, {"curve.csv": to_csv([asdict(point) for point in points]),
                                    "curve.svg": draw(points)})
     print(f"{arguments.output}: curve.csv, curve.svg")
-    mismatches = sum(point.mismatches for point in points)
-    if not mismatches:
-        return FINE
-    print(f"error: the core must write what the golden model computes, not {mismatches:,} other "
-          f"values; see {arguments.output / 'curve.csv'}", file=sys.stderr)
-    return FAILED
+    return verdict(sum(point.mismatches for point in points), arguments.output / "curve.csv",
+                   "the core")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; errors are one line on stderr."""
     arguments = parse_args(argv)
-    console = Console(stderr=True, highlight=False, markup=False)
-    return exit_code(lambda: run(arguments, console), ValueError)
+    return exit_code(lambda: run(arguments), ValueError)
 
 
 if __name__ == "__main__":

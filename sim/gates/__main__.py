@@ -8,9 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from gen.compile import compile_model
+from gen.console import console
 from gen.exits import FINE, exit_code
 from gen.paths import ROOT, work_folder
 from gen.pnr.design import core_design
@@ -46,14 +45,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Synthesise, build both simulators, compare."""
     target = resolve(arguments.target, arguments.set)
     graph = load(arguments.model)
     x = load_inputs(arguments.input, graph)[0]
     program = compile_model(graph, target)
     require_resident(program)
-    with work_folder("gates") as folder, console.status("synthesis") as status:
+    with work_folder("gates") as folder, console(stderr=True).status("synthesis") as status:
         design = core_design(target)
         synthesise(design, folder)
         status.update("building the simulator of the RTL")
@@ -71,8 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; errors are one line on stderr."""
     arguments = parse_args(argv)
-    console = Console(stderr=True, highlight=False, markup=False)
-    return exit_code(lambda: run(arguments, console), ValueError)
+    return exit_code(lambda: run(arguments), ValueError)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,17 @@ import importlib.util
 import sys
 
 import numpy as np
-from rich.console import Console
 
-from gen.exits import FAILED, FINE, exit_code
+from gen.console import progress
+from gen.exits import exit_code
 from gen.paths import build_folder, folder_argument, require_folder, write_files
 from gen.targets import PRESETS, Target, resolve
 from models.arguments import Parser, positive
-from sim.progress import progress_bar
 from sim.records import to_csv
 from sim.sweep.layer import Shape
 from sim.sweep.measure import ABLE, Point, kinds, sweep
 from sim.sweep.picture import draw
+from sim.verdict import verdict
 
 MOST = 95           # per cent: with more there are layers without any work
 EXAMPLE = """exit codes: 0 fine; 1 mismatches, or a simulation failed; 2 bad input or usage
@@ -75,7 +75,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure, write, and say what came out."""
     require_folder(arguments.output)
     shape = Shape(side=arguments.side, channels=arguments.channels, outputs=arguments.outputs,
@@ -84,34 +84,28 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     targets = [resolve(name, arguments.set) for name in arguments.target]
     total = len(shares) * sum(len(kinds(target)) for target in targets)
     points = []
-    with progress_bar(console) as progress:
-        task = progress.add_task("", total=total)
+    with progress() as shown:
+        task = shown.add_task("", total=total)
         for target in targets:
             def stage(text, name=target.name):
-                progress.update(task, description=f"{name}: {text}")
+                shown.update(task, description=f"{name}: {text}")
 
             for point in sweep(target, shape, shares.tolist(), arguments.seed, stage):
                 points.append(point)
-                progress.advance(task)
+                shown.advance(task)
                 print(line(point), flush=True)
             if note := left_out(target):
                 print(note)
     write_files(arguments.output, {"sweep.csv": to_csv([point.record() for point in points]),
                                    "sweep.svg": draw(points, shape.text)})
     print(f"{arguments.output}: sweep.csv, sweep.svg")
-    mismatches = sum(point.mismatches for point in points)
-    if not mismatches:
-        return FINE
-    print(f"error: the cores must write what the golden model computes, not {mismatches:,} other "
-          f"values; see {arguments.output / 'sweep.csv'}", file=sys.stderr)
-    return FAILED
+    return verdict(sum(point.mismatches for point in points), arguments.output / "sweep.csv")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; errors are one line on stderr."""
     arguments = parse_args(argv)
-    console = Console(stderr=True, highlight=False, markup=False)
-    return exit_code(lambda: run(arguments, console), ValueError)
+    return exit_code(lambda: run(arguments), ValueError)
 
 
 if __name__ == "__main__":
