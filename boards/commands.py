@@ -59,7 +59,8 @@ def run(arguments: Namespace) -> tuple[Simulation, str]:
         with loaded(compiler, arguments.port, board=board, targets=targets, baud=arguments.baud,
                     stage=lambda text: shown.update(task, description=text)) as (device, program):
             shown.update(task, description="running")
-            result = run_inputs(device, graph, program, inputs, check=arguments.check,
-                                done=lambda count: shown.update(
-                                    task, completed=count, count=f"{count}/{len(inputs)} inputs"))
-            return result, summary(result, device, arguments.check)
+            result, seconds = run_inputs(
+                device, graph, program, inputs, check=arguments.check,
+                done=lambda count: shown.update(
+                    task, completed=count, count=f"{count}/{len(inputs)} inputs"))
+            return result, summary(result, seconds, device, arguments.check)

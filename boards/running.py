@@ -130,7 +130,7 @@ def targets_of(port: str, board: Board | None, target: str | None,
 
 
 def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, check: bool,
-        done: Callable[[int], None] = lambda count: None) -> Simulation:
+        done: Callable[[int], None] = lambda count: None) -> tuple[Simulation, float]:
     """Run inputs on a device that holds their program.
 
     If it is double-buffered only the layers of the first input are measured: while one is computed
@@ -149,13 +149,19 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
     done : callable
         Told how many inputs are done.
 
+    Returns
+    -------
+    Simulation and float
+        What was measured, and the seconds that sending, computing and reading took.
+
     Raises
     ------
     LinkError
         The core stopped with an error or did not finish, or the board is gone.
     """
     result, comparison = Simulation.of(graph, program), Comparison()
-    measured = _measured(device, program, inputs)
+    spans: list[float] = []
+    measured = _measured(device, program, inputs, spans)
     for begin in range(0, len(inputs), BATCH):
         batch = inputs[begin:begin + BATCH]
         golden = golden_run(graph, batch) if check else {}
@@ -170,25 +176,31 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
                                result.outputs[-1].reshape(expected.shape))
             done(begin + row + 1)
     result.mismatches, result.first = comparison.mismatches, comparison.first
-    return result
+    return result, sum(spans)
 
 
-def _measured(device, program, inputs):
-    """What each input gives."""
+def _measured(device, program, inputs, spans):
+    """What each input gives, and in ``spans`` how long it took."""
     double = program.twin is not None
     for x in inputs[:1] if double else inputs:
+        begin = device.seconds()
         got = device.run(x)
+        spans.append(device.seconds() - begin)
         yield Measured(cycles=got.cycles, layers=tuple(device.layers()), output=got.output)
+    begin = device.seconds()
     for got in device.stream(inputs[1:]) if double else ():
+        spans.append(device.seconds() - begin)
         yield Measured(cycles=got.cycles, layers=(), output=got.output)
+        begin = device.seconds()
 
 
-def summary(result: Simulation, device: Device, check: bool) -> str:
+def summary(result: Simulation, seconds: float, device: Device, check: bool) -> str:
     """Return the closing line."""
     cycles = sum(result.cycles) / len(result.cycles)
     inputs = "1 input" if len(result.cycles) == 1 else f"{len(result.cycles)} inputs"
     compared = f"{result.mismatches} mismatches" if check else "not compared (--check)"
     channel = device.channel
     return (f"{inputs}, {cycles:,.0f} cycles each, {1e3 * cycles / device.clock_hz:.2f} ms at "
-            f"{device.clock_hz / 1e6:g} MHz, {compared}; link: {channel.repeats} repeats, "
+            f"{device.clock_hz / 1e6:g} MHz, {1e3 * seconds / len(result.cycles):.2f} ms with the "
+            f"link, {compared}; link: {channel.repeats} repeats, "
             f"{channel.damaged} damaged frames")

@@ -55,6 +55,9 @@ class FakeBoard:
         data, self._going = self._going, b""
         return data
 
+    def seconds(self) -> float:
+        return 0.0
+
     def close(self) -> None:
         self.closed = True
 

@@ -46,6 +46,9 @@ class FaultyPort:
         out = b"".join(part for frame in frames for part in self._suffer(frame + b"\0"))
         return out or (b"\0" if data else b"")      # something came, even if nothing is left of it
 
+    def seconds(self) -> float:
+        return self._port.seconds()
+
     def close(self) -> None:
         self._port.close()
 

@@ -94,6 +94,9 @@ class SimulatedPort:
         """Cycles so far, starts of the core, starts while it was not armed."""
         return self._ask(COUNT), self._word(), self._word()
 
+    def seconds(self) -> float:
+        return float(self.counts()[0])
+
     def close(self) -> None:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()

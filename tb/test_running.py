@@ -1,6 +1,7 @@
 """Boards from the command line: build without place and route, run on a simulated board."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -28,12 +29,26 @@ def few(tmp_path):
     return path
 
 
+def milliseconds(out: str) -> float:
+    """Of an input, as the summary says."""
+    return float(re.findall(r"([0-9.]+) ms with the link", out)[0])
+
+
 def test_simulated_board_computes_what_the_golden_model_does(capsys, few):
     code, out, error = run(capsys, "run", "--port", "sim:icebreaker", MODEL, "--input", few,
                            "--check")
     assert (code, error) == (0, "")
-    assert f"2 inputs, {CYCLES:,} cycles each, 8.45 ms at 24 MHz, 0 mismatches" in out
+    assert f"2 inputs, {CYCLES:,} cycles each, 8.45 ms at 24 MHz, " in out
+    assert "0 mismatches; link: 0 repeats" in out
     assert "op11_FULLY_CONNECTED" in out and "scores" in out
+    alone = milliseconds(out)
+    assert CYCLES / 24e3 < alone < 20
+    few_more = few.with_name("more.npy")
+    np.save(few_more, np.load(IMAGES)[:4])
+    code, out, error = run(capsys, "run", "--port", "sim:icebreaker", MODEL, "--input", few_more,
+                           "--check", "--double-buffer")
+    assert (code, error) == (0, "") and "0 mismatches; link: 0 repeats" in out
+    assert milliseconds(out) < alone
 
 
 def test_simulated_board_starts_with_the_program_in_its_flash():

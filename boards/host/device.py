@@ -252,6 +252,10 @@ class Device:
                            f"error {code} ({name}); load the program again")
         return int(words[-1])
 
+    def seconds(self) -> float:
+        """Time that has passed on the device, from any moment on; simulated ones have their own."""
+        return self._port.seconds()
+
     def status(self) -> int:
         """The core's register STATUS."""
         return int(self.read(Space.REGS, REGISTER["STATUS"], 1)[0])

@@ -1,6 +1,7 @@
-"""Where bytes go: serial ports, or anything else with the same three methods."""
+"""Where bytes go: serial ports, or anything else with the same methods."""
 
 import contextlib
+import time
 from typing import Protocol
 
 import serial
@@ -30,6 +31,10 @@ class Port(Protocol):
 
     def receive(self, seconds: float) -> bytes:
         """Bytes that came, at least one; none after so many seconds without any."""
+        ...
+
+    def seconds(self) -> float:
+        """Time that has passed at the other end, from any moment on."""
         ...
 
     def close(self) -> None:
@@ -89,6 +94,10 @@ class SerialPort:
             return first + self._port.read(self._port.in_waiting) if first else first
         except OSError as error:
             raise self._gone(error) from None
+
+    def seconds(self) -> float:
+        """Time that has passed."""
+        return time.monotonic()
 
     def close(self) -> None:
         """Give the port back."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from boards.catalog import Board
 from boards.host.ports import SerialPort
@@ -11,12 +12,35 @@ from boards.simulated.build import build
 from gen.paths import work_folder
 from gen.targets import Target
 
+CLOCK_BYTES = 8
 LATENCY = 3.0      # seconds that a reply may take: a simulation is slower than a board
+
+
+class SimulatedLine(SerialPort):
+    """The terminal behind which a board is simulated.
+
+    Parameters
+    ----------
+    name : str
+    baud : int
+    clock : Path
+        Where the simulation counts cycles.
+    clock_hz : int
+        How many the board has a second.
+    """
+
+    def __init__(self, name: str, baud: int, clock: Path, clock_hz: int):
+        super().__init__(name, baud)
+        self.latency, self._clock, self._clock_hz = LATENCY, clock, clock_hz
+
+    def seconds(self) -> float:
+        """Time that has passed on the board."""
+        return int.from_bytes(self._clock.read_bytes(), "little") / self._clock_hz
 
 
 @contextlib.contextmanager
 def simulated(board: Board, target: Target, baud: int, image: bytes = b"",
-              stage: Callable[[str], None] = lambda text: None) -> Iterator[SerialPort]:
+              stage: Callable[[str], None] = lambda text: None) -> Iterator[SimulatedLine]:
     """Start a board's top behind a pseudo-terminal and give that as a port.
 
     Parameters
@@ -39,7 +63,9 @@ def simulated(board: Board, target: Target, baud: int, image: bytes = b"",
     master, slave = os.openpty()
     with work_folder("boards") as folder, contextlib.ExitStack() as stack:
         stack.callback(os.close, slave)
-        arguments = [str(binary), str(master), str(board.divisor(baud)),
+        clock = folder / "clock"
+        clock.write_bytes(bytes(CLOCK_BYTES))
+        arguments = [str(binary), str(master), str(clock), str(board.divisor(baud)),
                      str(board.flash.sample - 1 - board.flash.registered)]
         if image:
             (folder / "image.bin").write_bytes(image)
@@ -47,9 +73,7 @@ def simulated(board: Board, target: Target, baud: int, image: bytes = b"",
         process = subprocess.Popen(arguments, pass_fds=[master])
         os.close(master)
         stack.callback(_end, process)
-        port = SerialPort(os.ttyname(slave), baud)
-        port.latency = LATENCY
-        yield port
+        yield SimulatedLine(os.ttyname(slave), baud, clock, board.core_hz)
 
 
 def _end(process: subprocess.Popen) -> None:

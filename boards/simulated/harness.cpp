@@ -1,10 +1,11 @@
 // A board in Verilator behind a pseudo-terminal: bytes from there go bit by bit to the pin rx, and
 // what comes from the pin tx goes back. Inside is the board's SPI flash.
 //
-//   simulate FD DIVISOR LAG [ADDRESS FILE]
+//   simulate FD CLOCK DIVISOR LAG [ADDRESS FILE]
 //
-// FD is the master of the terminal, DIVISOR the clock cycles per bit, LAG the cycles from the end of
-// a pulse of the flash's clock to new outputs; the bytes of FILE lie in the flash from ADDRESS on.
+// FD is the master of the terminal, CLOCK a file of 8 bytes that counts the cycles, DIVISOR the clock
+// cycles per bit, LAG the cycles from the end of a pulse of the flash's clock to new outputs; the
+// bytes of FILE lie in the flash from ADDRESS on.
 // It ends when nobody has the terminal open any more. The host is heard after the boot: what it sent
 // before is lost on a board.
 #include <cerrno>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "Vsim_top.h"
@@ -127,12 +129,13 @@ private:
     uint8_t byte_ = 0;
 };
 
-void run(int terminal, Line line, Flash flash) {
+void run(int terminal, volatile uint64_t* now, Line line, Flash flash) {
     VerilatedContext context;
     const std::unique_ptr<Vsim_top> top{new Vsim_top{&context}};
     std::vector<uint8_t> buffer(4096);
     bool clock = false;
     for (uint64_t cycle = 0;; ++cycle) {
+        *now = cycle;
         if (cycle % kLookCycles == 0 && line.queue.empty() && flash.booted()) {
             const ssize_t count = read(terminal, buffer.data(), buffer.size());
             if (count > 0) line.queue.insert(line.queue.end(), buffer.begin(), buffer.begin() + count);
@@ -160,17 +163,21 @@ void run(int terminal, Line line, Flash flash) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 4 && argc != 6) return 2;
+    if (argc != 5 && argc != 7) return 2;
     const int terminal = std::atoi(argv[1]);
     fcntl(terminal, F_SETFL, fcntl(terminal, F_GETFL) | O_NONBLOCK);
+    const int clock = open(argv[2], O_RDWR);
+    void* now = mmap(nullptr, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, clock, 0);
+    if (now == MAP_FAILED) return 3;
     std::vector<uint8_t> bytes;
     size_t address = 0;
-    if (argc == 6) {
-        std::ifstream file{argv[5], std::ios::binary};
+    if (argc == 7) {
+        std::ifstream file{argv[6], std::ios::binary};
         if (!file) return 3;
-        address = std::strtoul(argv[4], nullptr, 0);
+        address = std::strtoul(argv[5], nullptr, 0);
         bytes.assign(std::istreambuf_iterator<char>{file}, {});
     }
-    run(terminal, Line{std::atoi(argv[2])}, Flash{std::atoi(argv[3]), address, std::move(bytes)});
+    run(terminal, static_cast<uint64_t*>(now), Line{std::atoi(argv[3])},
+        Flash{std::atoi(argv[4]), address, std::move(bytes)});
     return 0;
 }
