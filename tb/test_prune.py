@@ -25,7 +25,7 @@ from tb.tflite_builder import Net
 from tb.tflm import layers_of_tflm
 
 VECTORS = {"fashion_vector50": 0.5, "fashion_vector75": 0.75}
-SHIPPED = VECTORS | {"fashion_nm24": 0.5}
+SHIPPED = VECTORS | {"fashion_nm24": 0.5, "fashion_unstructured50": 0.5}
 SEEDS = st.integers(0, 1 << 30)
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 80))
 SPARSITIES = st.floats(0, 0.99)
@@ -246,6 +246,14 @@ def test_shipped_network_has_its_zeros(fashion, name):
 def test_two_of_four_weights_stay(fashion):
     for layer in prunable(load(fashion / "fashion_nm24.tflite")):
         assert ((layer.weights.reshape(-1, 4) != 0).sum(axis=1) <= 2).all()
+
+
+def test_smallest_half_of_each_layers_weights_is_zero(fashion):
+    """Wherever they are: those that were the smallest in the dense network."""
+    dense, pruned = (prunable(load(fashion / f"{name}.tflite"))
+                     for name in ("fashion", "fashion_unstructured50"))
+    for before, after in zip(dense, pruned, strict=True):
+        assert ((after.weights != 0) == magnitude_mask(before.weights, 0.5)).all()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
