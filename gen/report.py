@@ -32,6 +32,9 @@ def summarize(program: Program, store: Store = STORE) -> dict:
         "skipping": _skipping(program, store, total),
         "host": list(program.host),
         "input": _place(program.input), "output": _place(program.output),
+        "twin": program.twin and {
+            "input": _place(program.twin.input), "output": _place(program.twin.output),
+            "words": [list(word) for word in program.twin.words]},
         "folded": {"macs": program.folded_macs, "tensors": [
             {"tensor": x.tensor, "op": x.name, "kept": list(x.kept), "removed": list(x.removed),
              "constants": list(x.constants)} for x in program.folded]},
@@ -86,6 +89,12 @@ def markdown(program: Program, store: Store = STORE) -> str:
               f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel, "
               f"{program.input.size} in all; output at line {program.output.line}, "
               f"{program.output.pixel_bytes} bytes a pixel, {program.output.size} in all.", ""]
+    if program.twin:
+        lines += [f"Second input at line {program.twin.input.line}, second output at line "
+                  f"{program.twin.output.line}; what must be written to use them, or the first "
+                  f"ones again:", "", "| word of ACT | first places | second places |", "|---" * 3 + "|",
+                  *(f"| {place} | {first:#010x} | {second:#010x} |"
+                    for place, first, second in program.twin.words), ""]
     return "\n".join(lines)
 
 

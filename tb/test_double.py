@@ -11,6 +11,7 @@ import pytest
 from boards.host.device import Device as Board
 from gen.compile import compile_model
 from gen.image import load, pack_input, to_bytes
+from gen.report import markdown, summarize
 from gen.store import Store
 from gen.targets import PRESETS, FitError
 from hw.layout import Space
@@ -144,6 +145,11 @@ def test_places_of_two_inputs_never_meet(fashion):
         for n, span in enumerate(spans):
             for other in spans[:n] + inner:
                 assert not set(span) & set(other)
+        report = markdown(program)
+        assert f"Second input at line {program.twin.input.line}," in report
+        assert all(f"| {place} | {first:#010x} |" in report
+                   for place, first, _ in program.twin.words)
+        assert "Second input" not in markdown(plain) and summarize(plain)["twin"] is None
         image = np.frombuffer(program.sections[0].data, "<u4")
         assert all(image[place] == first != second for place, first, second in program.twin.words)
 
