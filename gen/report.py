@@ -92,7 +92,8 @@ def markdown(program: Program, store: Store = STORE) -> str:
     if program.twin:
         lines += [f"Second input at line {program.twin.input.line}, second output at line "
                   f"{program.twin.output.line}; what must be written to use them, or the first "
-                  f"ones again:", "", "| word of ACT | first places | second places |", "|---" * 3 + "|",
+                  f"ones again:", "",
+                  "| word of ACT | first places | second places |", "|---" * 3 + "|",
                   *(f"| {place} | {first:#010x} | {second:#010x} |"
                     for place, first, second in program.twin.words), ""]
     return "\n".join(lines)
