@@ -113,7 +113,8 @@ def _placement(graph, tensor, root, found, places):
     storage: Storage = found.lowered.storages[root]
     return Placement(tensor=tensor, shape=graph.tensors[tensor].shape, line=places[root],
                      pixels=storage.pixels, channels=storage.channels,
-                     pixel_bytes=storage.pixel_bytes)
+                     pixel_bytes=storage.pixel_bytes, margin=storage.margin,
+                     fill=graph.tensors[tensor].zero_point)
 
 
 def _layers(graph, found, places, config):

@@ -41,6 +41,10 @@ class Placement:
         First line.
     pixels, channels, pixel_bytes : int
         It lies as pixels of pixel_bytes bytes, of which the first channels count.
+    margin : (left, right)
+        Pixels that lie beside each of its rows ...
+    fill : int
+        ... and hold this value.
     """
 
     tensor: int
@@ -49,11 +53,33 @@ class Placement:
     pixels: int
     channels: int
     pixel_bytes: int
+    margin: tuple[int, int] = (0, 0)
+    fill: int = 0
 
     @property
     def size(self) -> int:
         """Bytes from its first line on."""
         return self.pixels * self.pixel_bytes
+
+    def pack(self, values: np.ndarray) -> np.ndarray:
+        """How a tensor of this shape lies: int8 [pixels, pixel_bytes]."""
+        pixels = np.zeros((self.pixels, self.pixel_bytes), np.int8)
+        pixels[:, :self.channels] = self.fill
+        inner = self._inner(pixels)
+        inner[:] = values.reshape(inner.shape)
+        return pixels
+
+    def unpack(self, data: bytes) -> np.ndarray:
+        """The tensor, int8 in its shape, from the memory's bytes at its first line."""
+        pixels = np.frombuffer(data, np.int8, self.size).reshape(self.pixels, self.pixel_bytes)
+        return self._inner(pixels).reshape(self.shape).copy()
+
+    def _inner(self, pixels):
+        """The tensor's own values among all that lies there."""
+        left, right = self.margin
+        width = self.shape[2] if left or right else self.pixels
+        rows = pixels.reshape(-1, left + width + right, self.pixel_bytes)
+        return rows[:, left:left + width, :self.channels]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,16 +236,8 @@ def pack_input(program: Program, x: np.ndarray, place: Placement | None = None,
     if x.dtype != np.int8 or x.shape not in (place.shape, place.shape[1:]):
         raise ModelError(f"input must be int8 of shape {list(place.shape)}, not {x.dtype} of "
                          f"shape {list(x.shape)}; convert the input file")
-    pixels = np.zeros((place.pixels, place.pixel_bytes), np.int8)
-    pixels[:, :place.channels] = x.reshape(place.pixels, place.channels)
-    data = pixels.tobytes()
+    data = place.pack(x).tobytes()
     return place.line, data.ljust(align_up(len(data), program.config["V"]), b"\0")
-
-
-def unpack_tensor(place: Placement, data: bytes) -> np.ndarray:
-    """A tensor as int8 in its placement's shape, from the memory's bytes at its first line."""
-    pixels = np.frombuffer(data, np.int8, place.size).reshape(place.pixels, place.pixel_bytes)
-    return pixels[:, :place.channels].reshape(place.shape).copy()
 
 
 def to_bytes(program: Program) -> bytes:
@@ -281,7 +299,8 @@ def _parse(body, length, config_hash):
 
 
 def _placement(values):
-    return Placement(**values | {"shape": tuple(values["shape"])})
+    return Placement(**values | {"shape": tuple(values["shape"]),
+                                 "margin": tuple(values["margin"])})
 
 
 def _twin(values):

@@ -89,6 +89,10 @@ def markdown(program: Program, store: Store = STORE) -> str:
               f"{program.input.line}, {program.input.pixel_bytes} bytes a pixel, "
               f"{program.input.size} in all; output at line {program.output.line}, "
               f"{program.output.pixel_bytes} bytes a pixel, {program.output.size} in all.", ""]
+    if any(program.input.margin):
+        left, right = program.input.margin
+        lines += [f"In each row of the input {left} pixels lie before its own and {right} behind "
+                  f"them, all of value {program.input.fill}.", ""]
     if program.twin:
         lines += [f"Second input at line {program.twin.input.line}, second output at line "
                   f"{program.twin.output.line}; what must be written to use them, or the first "
@@ -143,7 +147,7 @@ def _skipping(program: Program, store: Store, total: int) -> dict:
 
 def _place(place):
     return {"tensor": place.tensor, "shape": list(place.shape), "line": place.line,
-            "pixel_bytes": place.pixel_bytes, "bytes": place.size}
+            "pixel_bytes": place.pixel_bytes, "bytes": place.size, "margin": list(place.margin)}
 
 
 def _layer(program: Program, layer: LayerInfo, cycles: Cycles):

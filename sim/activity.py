@@ -59,7 +59,6 @@ def convolutions(program: Program, golden: dict[int, np.ndarray], row: int,
 
 def _store(memory, place: Placement, values, line_bytes):
     """Put a tensor where the core has it; bytes behind a pixel's channels are not used."""
-    pixels = np.zeros((place.pixels, place.pixel_bytes), np.int8)
-    pixels[:, :place.channels] = values.reshape(place.pixels, place.channels)
+    pixels = place.pack(values)
     start = place.line * line_bytes
     memory[start:start + pixels.size] = pixels.reshape(-1)

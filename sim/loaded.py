@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from gen.cycles import descriptors
-from gen.image import LayerInfo, Placement, Program, pack_input, unpack_tensor
+from gen.image import LayerInfo, Placement, Program, pack_input
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.layout import COUNTER_WORDS, COUNTERS, DESCRIPTOR_WORDS, REGISTERS, Opcode, Space
 
@@ -81,7 +81,7 @@ def tensor_words(place: Placement) -> int:
 
 def unpack_words(place: Placement, words: np.ndarray) -> np.ndarray:
     """A tensor from its words, int8 in its placement's shape."""
-    return unpack_tensor(place, words.astype("<u4").tobytes())
+    return place.unpack(words.astype("<u4").tobytes())
 
 
 def read_counters(memory: Memory, program: Program) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gen.cycles import STORE
-from gen.image import LayerInfo, Program, unpack_tensor
+from gen.image import LayerInfo, Program
 from gen.store import Store
 from hw.config import align_up
 from hw.layout import COUNTER_WORDS, Space
@@ -117,7 +117,7 @@ class Session:
             if number not in run.snapshots:
                 raise DeviceError(f"the core must end {layer.name}, not leave its counters "
                                   f"unwritten; this is a bug of the core")
-            output = unpack_tensor(layer.output, run.snapshots[number])
+            output = layer.output.unpack(run.snapshots[number])
             layers.append(LayerRun(**vars(count), output=output))
         return Inference(cycles=run.cycles, layers=tuple(layers),
                          output=read_tensor(self.device, self.program, self.program.output))

@@ -13,7 +13,7 @@ from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiStreamFrame
 
 from gen.compile import compile_model, paged_program
-from gen.image import Program, pack_input, unpack_tensor
+from gen.image import Program, pack_input
 from gen.lower import lower
 from gen.pages import Paging
 from gen.targets import PRESETS
@@ -270,7 +270,7 @@ async def infer(host: AxiHost, graph: Graph, program: Program, count: int, seed:
         await host.control("receive", "start", "send")
     for number, each in enumerate(x):
         place = program.output
-        got = unpack_tensor(place, await host.receive())
+        got = place.unpack(await host.receive())
         expected = golden.run(graph, each)[place.tensor]
         assert np.array_equal(got, expected.reshape(got.shape)), number
     assert await host.status() == {"sent"}

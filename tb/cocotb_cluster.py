@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 
 from gen.compile import compile_model
-from gen.image import pack_input, unpack_tensor
+from gen.image import pack_input
 from gen.targets import PRESETS
 from hw.config import CoreConfig, slot_bytes
 from hw.layout import Opcode, Space, decode
@@ -219,5 +219,5 @@ async def cluster_equals_golden(dut, kind):
         if index in ends:
             place = ends[index]
             at = place.line * config.V
-            found = unpack_tensor(place, bytes(machine.memory[Space.ACT][at:at + place.size]))
+            found = place.unpack(bytes(machine.memory[Space.ACT][at:at + place.size]))
             assert np.array_equal(found, golden[place.tensor]), f"descriptor {index}: {d}"

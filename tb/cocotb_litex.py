@@ -10,7 +10,7 @@ from cocotb.triggers import ClockCycles, Timer, with_timeout
 from cocotbext.uart import UartSink, UartSource
 
 from gen.compile import compile_model
-from gen.image import Program, pack_input, unpack_tensor
+from gen.image import Program, pack_input
 from gen.targets import PRESETS
 from hw.config import CoreConfig
 from hw.layout import MAGIC, REGISTERS, Space
@@ -90,7 +90,7 @@ class UartBone:
                 break
         assert status & 0xFF02 == 2, f"{status:#x}"
         place = program.output
-        return unpack_tensor(place, await self.read(Space.ACT, place.line * words,
+        return place.unpack(await self.read(Space.ACT, place.line * words,
                                                     -(-place.size // 4)))
 
 

@@ -5,7 +5,7 @@ It knows the descriptor's fields and the memories, and nothing of the compiler.
 
 import numpy as np
 
-from gen.image import Program, pack_input, unpack_tensor
+from gen.image import Program, pack_input
 from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
 from hw.layout import (
     DESCRIPTOR_WORDS,
@@ -343,11 +343,11 @@ def run_program(program: Program, x: np.ndarray, seed: int = 0,
     def after(index):
         if index in ends:
             place = ends[index].output
-            found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
+            found[place.tensor] = place.unpack(machine.read(place.line, place.size))
 
     assert machine.run(program.program_line, after, eager) == program.descriptors
     place = program.output
-    found[place.tensor] = unpack_tensor(place, machine.read(place.line, place.size))
+    found[place.tensor] = place.unpack(machine.read(place.line, place.size))
     return found
 
 

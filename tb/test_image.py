@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.compile import compile_model
-from gen.image import load, pack_input, to_bytes, unpack_tensor
+from gen.image import load, pack_input, to_bytes
 from gen.report import markdown, summarize
 from gen.targets import PRESETS
 from hw.config import PROGRAM_VERSION, align_up, slot_bytes
@@ -84,7 +84,7 @@ def test_input_packs_pixels_and_unpacks(program):
     x = np.random.default_rng(0).integers(-128, 128, (1, 9, 9, 3), np.int8)
     line, data = pack_input(program, x)
     assert line == program.input.line and len(data) % program.config["V"] == 0
-    assert np.array_equal(unpack_tensor(program.input, data), x)
+    assert np.array_equal(program.input.unpack(data), x)
     assert pack_input(program, x[0]) == (line, data)
 
 

@@ -13,11 +13,11 @@ from gen.paths import work_folder
 from gen.targets import Target
 
 CLOCK_BYTES = 8
-LATENCY = 3.0      # seconds that a reply may take: a simulation is slower than a board
+LOOK_SECONDS = 0.05    # of our time, between two looks at the board's
 
 
 class SimulatedLine(SerialPort):
-    """The terminal behind which a board is simulated.
+    """The terminal behind which a board is simulated; its seconds are the board's.
 
     Parameters
     ----------
@@ -31,7 +31,20 @@ class SimulatedLine(SerialPort):
 
     def __init__(self, name: str, baud: int, clock: Path, clock_hz: int):
         super().__init__(name, baud)
-        self.latency, self._clock, self._clock_hz = LATENCY, clock, clock_hz
+        self._clock, self._clock_hz = clock, clock_hz
+
+    def receive(self, seconds: float) -> bytes:
+        """Bytes that came, at least one; none after so many seconds without any.
+
+        Raises
+        ------
+        PortError
+            The simulation has ended.
+        """
+        end = self.seconds() + seconds
+        while not (data := super().receive(LOOK_SECONDS)) and self.seconds() < end:
+            pass
+        return data
 
     def seconds(self) -> float:
         """Time that has passed on the board."""

@@ -53,7 +53,7 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         weights = _ungrouped(weights, graph.tensors[op.inputs[0]].shape[3])
     if op.kind != "FULLY_CONNECTED":
         seen = view(storage, graph.tensors[op.inputs[0]].shape, op, config)
-        pad = (op.padding[0][0], op.padding[1][0])
+        pad = (op.padding[0][0], op.padding[1][0] - seen.margin[0])
         found = Window(source=seen, weights=weights, stride=op.stride, pad=pad,
                        out_h=out_h, out_w=out_w)
     elif weights.shape[1] == storage.pixels * storage.channels:  # the whole tensor is one window

@@ -23,6 +23,7 @@ BY_CHANNEL = {"AVERAGE_POOL_2D": lower_average, "MAX_POOL_2D": lower_max,
               "PAD": lower_pad, "PADV2": lower_pad, **dict.fromkeys(FUNCTIONS, lower_table)}
 CORE = (*dict.fromkeys((*WEIGHTED, *BY_CHANNEL)), "ADD", "CONCATENATION", "MUL")
 FREE = ("RESHAPE",)
+WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def is_dense(graph: Graph, op: Op) -> bool:
@@ -83,7 +84,11 @@ def split_host(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 
 
 def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> Storage:
-    """The input's layout: as dense as the alignment allows its readers, else whole lines."""
+    """The input's layout: as dense as the alignment allows its readers, else whole lines.
+
+    A margin goes beside it where windows, whose padding lies in it, then begin at multiples of
+    ``align``.
+    """
     names = aliases(roots, graph.input)
     shapes = [graph.tensors[i].shape for i in names]
     shape = next((shape for shape in shapes if len(shape) == 4), shapes[0])
@@ -92,10 +97,23 @@ def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> St
     lines = align_up(channels, config.V)
     first = channels if all(is_dense(graph, op) for op in readers) else lines
     for pixel_bytes in range(first, lines):
-        storage = Storage(height=height, width=width, channels=channels, pixel_bytes=pixel_bytes)
-        if all(_suits(graph, op, storage, config) for op in readers):
-            return storage
+        for margin in _margins(graph, names, readers, width * pixel_bytes, pixel_bytes, config):
+            storage = Storage(height=height, width=width + sum(margin), channels=channels,
+                              pixel_bytes=pixel_bytes, margin=margin)
+            if all(_suits(graph, op, storage, config) for op in readers):
+                return storage
     return Storage(height=height, width=width, channels=channels, pixel_bytes=lines)
+
+
+def _margins(graph, names, readers, row_bytes, pixel_bytes, config):
+    """None, then those that lie in every reader's padding and make rows multiples of ``align``."""
+    yield 0, 0
+    if len(names) == 1 and all(op.kind in WINDOWED for op in readers):
+        for left in range(1 + min(op.padding[1][0] for op in readers)):
+            right = next((n for n in range(config.align)
+                          if (row_bytes + (left + n) * pixel_bytes) % config.align == 0), None)
+            if right is not None:
+                yield left, right
 
 
 def _suits(graph, op, storage, config):

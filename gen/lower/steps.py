@@ -16,14 +16,19 @@ class Storage:
     Parameters
     ----------
     height, width, channels : int
+        width: with the margin.
     pixel_bytes : int
         At least channels; a multiple of V everywhere but in the network's input.
+    margin : (left, right)
+        Of the network's input: columns of zero points that lie beside it, so that windows begin
+        where the feeder can begin.
     """
 
     height: int
     width: int
     channels: int
     pixel_bytes: int
+    margin: tuple[int, int] = (0, 0)
 
     @property
     def pixels(self) -> int:
