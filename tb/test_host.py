@@ -171,6 +171,23 @@ def test_pages_must_be_in_the_flash(board, program):
         device.load(paged)
 
 
+def test_a_run_that_another_session_left_is_waited_for(board, program):
+    zeros = np.zeros(program.input.shape, np.int8)
+    pages = Section(space=Space.STORE, offset=0, data=bytes(400))
+    paged = replace(program, sections=(*program.sections, pages))
+    with Device(board) as device:
+        device.load(program)
+    board.words[Space.REGS, REGISTER["STATUS"]] = 1
+    with Device(board) as device:
+        device.load(paged)
+        with pytest.raises(RunError, match="must finish within 0.01 s"):
+            device.run(zeros, 0.01)
+        assert not board.starts
+        board.words[Space.REGS, REGISTER["STATUS"]] = 0x702    # it failed, which is not our matter
+        device.run(zeros)
+        assert board.starts == 1
+
+
 def test_streams_need_a_program_with_two_places(board, program):
     with Device(board) as device, pytest.raises(RunError, match="--double-buffer"):
         next(device.load(program).stream([np.zeros(program.input.shape, np.int8)]))

@@ -161,6 +161,7 @@ class Device:
                 f"{len(program.stream):,} bytes of pages, not be loaded over the link; write its "
                 f"image to the flash, or compile the model for a larger target")
         self._program, self._opcodes = program, opcodes(program)
+        self._running = bool(self.status() & BUSY)      # another session may have left it so
         return self
 
     def _booted(self, program):
@@ -236,6 +237,16 @@ class Device:
 
     def _finish(self, limit, before=()) -> int:
         """Wait until the core is done, after requests that go ahead; return its cycles."""
+        words = self._idle(limit, before)
+        status, code = int(words[0]), int(words[0]) >> 8 & 0xFF
+        if code or not status & DONE:
+            name = Error(code).name if code in list(Error) else "unknown"
+            raise RunError(f"the core must finish, not stop at descriptor {status >> 16} with "
+                           f"error {code} ({name}); load the program again")
+        return int(words[-1])
+
+    def _idle(self, limit, before=()) -> np.ndarray:
+        """Wait until the core is idle, after requests that go ahead; STATUS, ... and CYCLES."""
         end = time.monotonic() + limit
         look = Request(Command.READ, Space.REGS, REGISTER["STATUS"], count=FINAL_WORDS)
         requests = [*before, look]
@@ -245,12 +256,7 @@ class Device:
                 raise RunError(f"the core must finish within {limit:g} s, not be at descriptor "
                                f"{words[0] >> 16}; load the program again, or give a longer limit")
         self._running = False
-        status, code = int(words[0]), int(words[0]) >> 8 & 0xFF
-        if code or not status & DONE:
-            name = Error(code).name if code in list(Error) else "unknown"
-            raise RunError(f"the core must finish, not stop at descriptor {status >> 16} with "
-                           f"error {code} ({name}); load the program again")
-        return int(words[-1])
+        return words
 
     def seconds(self) -> float:
         """Time that has passed on the device, from any moment on; simulated ones have their own."""
@@ -280,7 +286,7 @@ class Device:
         if self._program is None:
             raise RunError("a program must be loaded, not none; call load() first")
         if self._running:       # a stream was left
-            self._finish(limit)
+            self._idle(limit)
         return self._program
 
     def _exchange(self, requests: Sequence[Request]) -> list[Reply]:
