@@ -67,6 +67,7 @@ public:
             opcode_ = 0;
         }
         quiet_ = selected ? 0 : quiet_ + 1;
+        booted_ |= read_ && quiet_ > kQuietCycles;      // pages may be read later
     }
 
     // Once a cycle: what the pins have now.
@@ -75,7 +76,7 @@ public:
         return late_[++now_ % late_.size()];
     }
 
-    bool booted() const { return read_ && quiet_ > kQuietCycles; }
+    bool booted() const { return booted_; }
 
 private:
     int lag_, pulses_ = 0, quiet_ = 0;
@@ -83,7 +84,7 @@ private:
     std::vector<uint8_t> bytes_;
     std::vector<std::pair<uint32_t, uint32_t>> late_;
     uint32_t head_ = 0, opcode_ = 0, enable_ = 0, output_ = 0;
-    bool asleep_ = true, read_ = false;
+    bool asleep_ = true, read_ = false, booted_ = false;
 };
 
 // Bits of bytes, one every so many cycles.
