@@ -27,7 +27,8 @@ def _target(arguments, fit_model=None):
     target = resolve(arguments.target, arguments.set)
     if fit_model is not None:
         from gen.fit import fit_memories
-        target = fit_memories(target, _folded(arguments, fit_model).graph)
+        target = fit_memories(target, _folded(arguments, fit_model).graph,
+                              double=arguments.double)
     return target
 
 
@@ -347,6 +348,7 @@ def _add_model_commands(commands):
     sub.set_defaults(target=DEFAULT_TARGET)
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=FIT_HELP + "this .tflite file")
     _add_fold(sub)
+    _add_double(sub)
     sub.add_argument("--bus", choices=("wishbone", "axi"), default="wishbone",
                      help="ports: Wishbone B4 (the default), or AXI4-Lite with AXI4-Streams for "
                           "input, output and pages")
@@ -389,7 +391,7 @@ def _add_board_commands(commands):
     _add_baud(sub, "of the board's UART (default: 1000000)")
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=FIT_HELP + "this .tflite file")
     _add_fold(sub)
-    _add_double(sub, ", with --board")
+    _add_double(sub)
     sub.add_argument("--seed", type=int, default=1, metavar="N",
                      help="of the placer (default: 1); the next ones if the router goes in circles")
     sub.add_argument("-o", "--output", type=_folder, required=True, metavar="DIR", help=OUTPUT_HELP)

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import numpy as np
 
@@ -161,11 +160,10 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
     """
     result, comparison = Simulation.of(graph, program), Comparison()
     spans: list[float] = []
-    measured = _measured(device, program, inputs, spans)
     for begin in range(0, len(inputs), BATCH):
         batch = inputs[begin:begin + BATCH]
         golden = golden_run(graph, batch) if check else {}
-        for row, got in enumerate(islice(measured, len(batch))):
+        for row, got in enumerate(_measured(device, program, batch, not begin, spans)):
             result.add(got)
             if check:
                 place = program.output
@@ -179,16 +177,20 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
     return result, sum(spans)
 
 
-def _measured(device, program, inputs, spans):
-    """What each input gives, and in ``spans`` how long it took."""
+def _measured(device, program, batch, layers, spans):
+    """What each input gives, and in ``spans`` how long it took.
+
+    ``layers``: even if the program is double-buffered those of the first input are measured.
+    """
     double = program.twin is not None
-    for x in inputs[:1] if double else inputs:
+    alone = batch[:layers] if double else batch
+    for x in alone:
         begin = device.seconds()
         got = device.run(x)
         spans.append(device.seconds() - begin)
         yield Measured(cycles=got.cycles, layers=tuple(device.layers()), output=got.output)
     begin = device.seconds()
-    for got in device.stream(inputs[1:]) if double else ():
+    for got in device.stream(batch[len(alone):]) if double else ():
         spans.append(device.seconds() - begin)
         yield Measured(cycles=got.cycles, layers=(), output=got.output)
         begin = device.seconds()

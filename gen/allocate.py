@@ -7,6 +7,7 @@ from random import Random
 from gen.lower.steps import Lowered
 from hw.config import CoreConfig
 
+TWIN = -(1 << 30)
 TRIES = 300  # random orders tried when the simple ones leave gaps
 
 
@@ -112,8 +113,8 @@ def find_buffers(lowered: Lowered, graph_input: int, config: CoreConfig,
 
 
 def twin(tensor: int) -> int:
-    """What stands for the second place of a tensor."""
-    return ~tensor
+    """What stands for the second place of a tensor, and back; scratch tensors are below 0, too."""
+    return TWIN - tensor
 
 
 def _doubled(buffers, ends, layers):

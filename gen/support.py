@@ -127,10 +127,9 @@ def _check_sums(graph, op, config):
 
 
 def _check_conv(graph, op, config):
-    weights = graph.tensors[op.inputs[1]]
-    _rule(op, "dilation", "(1, 1)", op.dilation == (1, 1), op.dilation,
-          "train the network without dilation")
-    _check_window(graph, op, weights.shape[1:3], config)
+    sides = graph.tensors[op.inputs[1]].shape[1:3]
+    reach = [(side - 1) * step + 1 for side, step in zip(sides, op.dilation, strict=True)]
+    _check_window(graph, op, reach, config)
 
 
 def _check_dense(graph, op, config):

@@ -132,7 +132,8 @@ class Device:
         if refused:
             raise DeviceError(f"the core must accept every word, not refuse {refused} to {verb} in "
                               f"space {Space(space).name} from word {offset} on; "
-                              f"is the address inside its memories, and the core idle?")
+                              f"is the address inside its memories, and the core idle, if it is "
+                              f"not in ACT?")
 
     def watch(self, watches: Iterable[Watch]) -> None:
         """Choose what the following runs copy."""

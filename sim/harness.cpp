@@ -33,7 +33,7 @@ namespace {
 
 enum Command : uint32_t { kWrite = 1, kRead = 2, kWatch = 3, kRun = 4, kPages = 5 };
 constexpr uint32_t kControl = 3, kStatus = 4, kCycles = 6;  // word offsets in space 0
-constexpr int kAnswerCycles = 1000;  // the bus must answer within these
+constexpr int kAnswerCycles = 1 << 17;  // the bus must answer within these, in a run, too
 constexpr int kStartCycles = 8;  // irq of a former run is low by then
 constexpr int kPollCycles = 64;
 

@@ -9,7 +9,15 @@ import numpy as np
 from gen.cycles import descriptors
 from gen.image import LayerInfo, Placement, Program, pack_input
 from hw.config import CoreConfig, align_up, slot_bytes
-from hw.layout import COUNTER_WORDS, COUNTERS, DESCRIPTOR_WORDS, REGISTERS, Opcode, Space
+from hw.layout import (
+    COUNTER_WORDS,
+    COUNTERS,
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    REGISTERS,
+    Opcode,
+    Space,
+)
 
 REGISTER = {name: offset for name, offset, *_ in REGISTERS}
 LANE_ROWS = [name for name, _ in COUNTERS].index("busy")
@@ -142,11 +150,16 @@ def counter_line(program: Program, index: int) -> int:
     return slot_line(program, index) + align_up(4 * DESCRIPTOR_WORDS, config.V) // config.V
 
 
-def identity(program: Program) -> tuple[int, int]:
-    """Word offset of the CRC-32 that tells programs apart, behind the descriptor END; its value."""
-    place = word_offset(program, counter_line(program, program.descriptors))
+def identity(program: Program) -> list[tuple[int, np.ndarray]]:
+    """What tells programs apart: word offsets and words of the header, and of a CRC-32 behind END.
+
+    The header has the number of descriptors, so it says where the CRC-32 of what is there lies.
+    """
     image = next(section for section in program.sections if section.space == Space.ACT)
-    return place, int(to_words(image.data)[place - image.offset])
+    words = to_words(image.data)
+    places = ((word_offset(program, program.program_line), HEADER_WORDS),
+              (word_offset(program, counter_line(program, program.descriptors)), 1))
+    return [(place, words[place - image.offset:][:count]) for place, count in places]
 
 
 def opcodes(program: Program) -> list[Opcode]:

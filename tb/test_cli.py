@@ -95,9 +95,9 @@ def test_check_refuses_what_is_no_model(capsys, tmp_path):
 
 
 def test_check_refuses_an_unsupported_operator(capsys, tmp_path):
-    model = tmp_path / "dilated.tflite"
-    model.write_bytes(Net((1, 8, 8, 4)).depthwise(dilation=(2, 2)).bytes())
-    assert "DEPTHWISE_CONV_2D dilation" in refused(capsys, "check", model)
+    model = tmp_path / "wide.tflite"
+    model.write_bytes(Net((1, 300, 8, 4)).conv(4, (30, 1), dilation=(10, 1)).bytes())
+    assert "CONV_2D kernel must be at most 255 x 255" in refused(capsys, "check", model)
 
 
 @pytest.mark.parametrize("net", (Net((1, 2, 2, 4)).reshape().softmax(), Net((1, 16)).softmax(),

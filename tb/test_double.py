@@ -14,6 +14,7 @@ from gen.image import load, pack_input, to_bytes
 from gen.report import markdown, summarize
 from gen.store import Store
 from gen.targets import PRESETS, FitError
+from hw.config import CoreConfig
 from hw.layout import Space
 from models import tflite_reader
 from models.tflite_reader import parse
@@ -21,6 +22,7 @@ from sim import golden
 from sim.device import Device
 from sim.loaded import REGISTER, read_tensor, to_words, word_offset, writes
 from tb.linked import SimulatedPort
+from tb.program_model import run_program
 from tb.programs import BUSY
 from tb.small_core import build
 from tb.test_link_fire import CONFIG, DIVISOR, LINE_BITS
@@ -100,6 +102,45 @@ def test_accesses_during_a_run_change_nothing(seed, tmp_path):
                 host.finish()
                 assert np.array_equal(host.receive(n % 2), expected_of(graph, program, x)), text
     assert busy, "no run was longer than the transfers beside it"
+
+
+def gated() -> Net:
+    """A network with a squeeze-and-excite gate, whose factors lie in scratch memory."""
+    net = Net((1, 6, 6, 8), seed=3).conv(8).conv(16).conv(16)
+    seen = net.here
+    net.mean(keep=True).conv(16, (1, 1)).table("LOGISTIC")
+    return net.mul(seen).conv(4)
+
+
+def tall() -> Net:
+    """A network that needs stripes in a small memory."""
+    net = Net((1, 24, 16, 8), seed=1).conv(16).conv(16)
+    return net.max_pool((2, 2)).conv(8, stride=(2, 2))
+
+
+@pytest.mark.parametrize("net, lines", ((gated, 2048), (tall, 784), (tall, 800), (tall, 832),
+                                        (tall, 2048)))
+def test_both_places_give_the_same(net, lines):
+    """Interpreted: scratch memory and stripes, which have tensors of their own, stay apart."""
+    graph = parse(net().bytes())
+    config = CoreConfig(P=1, L=2, C=8, V=16, Q=1, F=1, act_lines=lines, weight_rows=2048,
+                        patch_lines=64, param_groups=64, pages=0)
+    program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=config), double=True)
+    assert (max(layer.stripes for layer in program.layers) > 1) == (lines < 2048)
+    image = np.frombuffer(program.sections[0].data, "<u4").copy()
+    for place, _, second in program.twin.words:
+        image[place] = second
+    other = replace(program, input=program.twin.input, output=program.twin.output,
+                    sections=(replace(program.sections[0], data=image.tobytes()),
+                              *program.sections[1:]))
+    for x in inputs_of(graph, 2):
+        expected = expected_of(graph, program, x)
+        for version in (program, other):
+            final = replace(version, layers=tuple(
+                replace(layer, output=version.output) if n == len(version.layers) - 1 else layer
+                for n, layer in enumerate(version.layers)))
+            found = run_program(final, x[np.newaxis])
+            assert np.array_equal(found[program.output.tensor], expected)
 
 
 def test_streaming_hides_what_the_core_takes(binary):

@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.lib.crc import Algorithm
 
-from boards.host.device import recorded
+from boards.host.recording import recorded
 from boards.image import PADDING, flash_image, with_pages
 from gen.compile import compile_model
 from gen.targets import PRESETS

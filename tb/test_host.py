@@ -42,6 +42,12 @@ def program(fashion):
     return compile_model(tflite_reader.load(fashion / "fashion.tflite"), PRESETS["up5k"])
 
 
+@pytest.fixture(scope="module")
+def twice(fashion):
+    graph = tflite_reader.load(fashion / "fashion.tflite")
+    return compile_model(graph, PRESETS["up5k"], double=True)
+
+
 @pytest.fixture
 def board(program):
     return FakeBoard(program.config_hash)
@@ -165,9 +171,13 @@ def test_pages_must_be_in_the_flash(board, program):
     with Device(board) as device:
         device.load(paged).run(np.zeros(program.input.shape, np.int8))
     assert board.starts == 1
-    place, word = identity(program)
-    board.words[Space.ACT, place] = word ^ 1        # of another program
-    with Device(board) as device, pytest.raises(ConfigurationError, match="holds its 400 bytes"):
+    for place, words in identity(program):
+        for n in range(len(words)):
+            board.words[Space.ACT, place + n] ^= 1      # of another program
+            with Device(board) as device, pytest.raises(ConfigurationError, match="400 bytes"):
+                device.load(paged)
+            board.words[Space.ACT, place + n] ^= 1
+    with Device(board) as device:
         device.load(paged)
 
 
@@ -193,9 +203,37 @@ def test_streams_need_a_program_with_two_places(board, program):
         next(device.load(program).stream([np.zeros(program.input.shape, np.int8)]))
 
 
-def test_a_stream_that_is_left_does_not_disturb_the_next_run(board, fashion):
-    graph = tflite_reader.load(fashion / "fashion.tflite")
-    program = compile_model(graph, PRESETS["up5k"], double=True)
+def test_nothing_else_may_run_within_a_stream(board, twice):
+    xs = np.zeros((5, *twice.input.shape[1:]), np.int8)
+    with Device(board) as device:
+        device.load(twice)
+        taken = [device.layers() for _ in device.stream(xs)]
+        assert len(taken) == 5
+        stream = device.stream(xs)
+        next(stream)
+        device.run(xs[0])
+        with pytest.raises(RunError, match="left alone while it streams"):
+            next(stream)
+        assert not list(device.stream(xs[:0])) and len(list(device.stream(xs[:1]))) == 1
+
+
+def test_a_session_that_broke_off_is_over(board, program):
+    """Nobody knows which packets were executed, so no later number is safe."""
+    zeros = np.zeros(program.input.shape, np.int8)
+    with Device(board) as device:
+        device.load(program)
+        board.mute = True
+        with pytest.raises(SilenceError):
+            device.run(zeros)
+        board.mute = False
+        with pytest.raises(SessionError, match="connect and load again"):
+            device.run(zeros)
+    with Device(board) as device:
+        device.load(program).run(zeros)
+
+
+def test_a_stream_that_is_left_does_not_disturb_the_next_run(board, twice):
+    program = twice
     assert program.twin and program.twin.words
     shape = program.input.shape
     with Device(board) as device:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from gen.compile import compile_model
+from gen.cycles import predict
 from gen.lower import lower
 from gen.lower.arith import (
     MAX_STAGE,
@@ -104,6 +105,41 @@ def test_lowering_equals_golden_for_any_convolution():
         net.conv(channels, kernel, stride=stride, padding=padding, activation=activation)
         check(net, config)
     case()
+
+
+def test_lowering_equals_golden_for_any_dilation():
+    @settings(BUDGET, max_examples=150)
+    @given(configs(), st.sampled_from([(9, 9), (1, 23), (23, 1), (5, 1), (2, 14)]),
+           st.integers(1, 20), st.sampled_from([0, 1, 9]), st.tuples(*[st.integers(1, 4)] * 2),
+           st.tuples(*[st.integers(1, 3)] * 2), st.tuples(*[st.integers(1, 5)] * 2), PADDINGS,
+           st.booleans(), SEEDS)
+    def case(config, size, depth, channels, kernel, stride, dilation, padding, later, seed):
+        if padding == "VALID":
+            kernel = tuple((side + step - 1) // step if (k - 1) * step >= side else k
+                           for k, side, step in zip(kernel, size, dilation, strict=True))
+        net = Net((1, *size, depth), seed=seed)
+        if later:
+            net.conv(depth, (1, 1))
+        form = {"stride": stride, "dilation": dilation, "padding": padding}
+        if channels:
+            net.conv(channels, kernel, **form)
+        else:
+            net.depthwise(kernel, multiplier=2 if depth == 1 else 1, **form)
+        check(net, config)
+    case()
+
+
+@pytest.mark.parametrize("form", ["conv", "depthwise"])
+def test_dilation_along_one_dimension_costs_nothing(form):
+    cycles = []
+    for shape, kernel, step in ((1, 64), (1, 3), (1, 1)), ((1, 64), (1, 3), (1, 8)), \
+            ((64, 1), (3, 1), (8, 1)):
+        net = Net((1, *shape, 16), seed=1)
+        _ = (net.conv(16, kernel, dilation=step) if form == "conv" else
+             net.depthwise(kernel, dilation=step))
+        program = compile_model(parse(net.bytes()), resolve("ecp5-85k", ["skip=off"]))
+        cycles.append(sum(x.total for x in predict(program)))
+    assert max(cycles) <= 1.1 * min(cycles), cycles
 
 
 def test_lowering_equals_golden_for_convolutions_in_a_row():

@@ -41,8 +41,8 @@ def constant_product(shape, scale=None) -> Net:
 
 
 CASES = [
-    (Net((1, 8, 8, 1)).depthwise(multiplier=3, dilation=(2, 2)), None,
-     r"op00_DEPTHWISE_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
+    (Net((1, 8, 300, 4)).depthwise((3, 3), dilation=(1, 128)), None,
+     r"op00_DEPTHWISE_CONV_2D kernel must be at most 255 x 255, not \(3, 257\); use a smaller"),
     (Net((1, 8, 8, 4)).mul(0), None, "op00_MUL operands must be a computed tensor and one factor "
      "for each of its channels, not .*; broadcast over height and width"),
     (constant_product((8, 8, 1)), None, "op00_MUL operands must be a computed tensor and one fact"),
@@ -51,8 +51,8 @@ CASES = [
      r"op00_PAD paddings of channels must be \(0, 0\), not \(0, 2\); make the layer"),
     (Net((1, 8, 8, 4)).pad((129, 0)).conv(4, padding="VALID"), None,
      r"op01_CONV_2D padding must be at most 128, not \(129, 1\); pad less"),
-    (Net((1, 8, 8, 4)).conv(4, dilation=(2, 2)), None,
-     r"op00_CONV_2D dilation must be \(1, 1\), not \(2, 2\); train"),
+    (Net((1, 300, 8, 4)).conv(4, (30, 1), dilation=(10, 1)), None,
+     r"op00_CONV_2D kernel must be at most 255 x 255, not \(291, 1\); use a smaller"),
     (Net((1, 8, 8, 4)).conv(4, scale=1e-9), None, "op00_CONV_2D scale ratio must be below 2, not"),
     (Net((1, 300, 1, 1)).conv(4, (300, 1)), None, "op00_CONV_2D kernel must be at most 255 x 255"),
     (Net((1, 300, 300, 1)).conv(4, (1, 1), stride=(299, 1)), None, "op00_CONV_2D stride must be"),

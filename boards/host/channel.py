@@ -31,6 +31,7 @@ class Channel:
         self._port, self._splitter = port, Splitter()
         self._next = random.randrange(NUMBERS) if number is None else number
         self._unused = 0    # bytes that came since the last reply
+        self._whole = True
         self.repeats = 0
 
     @property
@@ -46,18 +47,25 @@ class Channel:
         SilenceError
             No sound reply came for RETRIES times.
         SessionError
-            The device was reset.
+            The device was reset, or an earlier exchange broke off: nobody knows what it executed.
         AccessError
             The device refused a request or could not execute it, or one behind it in the window;
             those behind that are not executed, and what was loaded is not armed.
         PortError
             The port has vanished.
         """
+        if not self._whole:
+            raise SessionError("the session must be whole, not broken off by an earlier error; "
+                               "connect and load again")
+        self._whole = False
         try:
-            return self._exchange(requests)
+            replies = self._exchange(requests)
         except AccessError:
             self._exchange([Request(Command.IDENTIFY)])    # the device does nothing else now
+            self._whole = True
             raise
+        self._whole = True
+        return replies
 
     def _exchange(self, requests: Sequence[Request]) -> list[Reply]:
         replies: list[Reply] = []
@@ -143,4 +151,4 @@ def _refusal(request: Request, reply: Reply) -> str:
                 f"load a program first")
     return (f"the core must accept every word, not refuse to "
             f"{'write' if len(request.data) else 'read'} {where}; "
-            f"is the address inside its memories, and the core idle?")
+            f"is the address inside its memories, and the core idle, if it is not in ACT?")

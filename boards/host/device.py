@@ -78,7 +78,7 @@ class Device:
         self._port = SerialPort(port, baud) if isinstance(port, str) else port
         self._channel, self._program = Channel(self._port), None
         self._second: bool | None = None    # which places the descriptors mean, if that is known
-        self._running = False
+        self._running, self._starts = False, 0
         try:
             self._identify()
         except LinkError:
@@ -166,8 +166,8 @@ class Device:
 
     def _booted(self, program):
         """Whether the device is armed with just this program."""
-        place, word = identity(program)
-        return self._armed and int(self.read(Space.ACT, place, 1)[0]) == word
+        return self._armed and all(np.array_equal(self.read(Space.ACT, place, len(words)), words)
+                                   for place, words in identity(program))
 
     def run(self, x: np.ndarray, limit: float = LIMIT_SECONDS) -> Result:
         """Run the loaded program on one input.
@@ -182,7 +182,7 @@ class Device:
             See `boards.host.channel.Channel.exchange`.
         """
         program = self._loaded(limit)
-        self._exchange(self._input(program, x, program.input) + self._start(program, False))
+        self._start(program, False, before=self._sending(program, x, program.input))
         cycles = self._finish(limit)
         return Result(output=read_tensor(self, program, program.output), cycles=cycles)
 
@@ -192,51 +192,59 @@ class Device:
 
         Raises
         ------
+        ModelError
+            An input has another type or shape; the result of the one before is lost.
         RunError
-            As `run`, or the program is not double-buffered.
-        ModelError, LinkError
+            As `run`; or the program is not double-buffered, or was run otherwise meanwhile.
+        LinkError
             As `run`.
         """
         program = self._loaded(limit)
         if program.twin is None:
             raise RunError("program must have places for two inputs, not one; compile the model "
                            "with --double-buffer")
-        ends, second = (program, program.twin), False
-        for number, x in enumerate(inputs):
-            second = bool(number % 2)
-            sent = self._input(program, x, ends[second].input)
-            if number:
-                before = ends[not second].output
-                cycles = self._finish(limit, sent)
-                replies = self._exchange(
-                    self._start(program, second) + self._output(program, before))
-                yield Result(output=unpack_words(before, joined(replies)), cycles=cycles)
-            else:
-                self._exchange(sent + self._start(program, second))
-        if self._running:
-            cycles = self._finish(limit)
+        ends, second, started = (program, program.twin), True, 0
+        for x in inputs:
+            place, second = ends[second].output, not second
+            sending = self._sending(program, x, ends[second].input)
+            if not started:
+                self._start(program, second, before=sending)
+                started = self._starts
+                continue
+            cycles = self._finish(limit, sending, started)
+            replies = self._start(program, second, behind=self._reading(program, place))
+            started = self._starts
+            yield Result(output=unpack_words(place, joined(replies)), cycles=cycles)
+        if started:
+            cycles = self._finish(limit, start=started)
             yield Result(output=read_tensor(self, program, ends[second].output), cycles=cycles)
 
-    def _input(self, program, x, place):
+    def _sending(self, program, x, place):
         """Requests that write an input to one of its places."""
         line, data = pack_input(program, x, place)
         return split(Command.WRITE, Space.ACT, word_offset(program, line), to_words(data))
 
-    def _output(self, program, place):
+    def _reading(self, program, place):
         """Requests that read the output from one of its places."""
         return split(Command.READ, Space.ACT, word_offset(program, place.line),
                      count=tensor_words(place))
 
-    def _start(self, program, second):
-        """Requests that start the core on its first or second places."""
+    def _start(self, program, second, before=(), behind=()) -> list[Reply]:
+        """Start the core on its first or second places, with requests before and behind."""
         words = program.twin.words if program.twin and second != self._second else ()
-        self._second, self._running = second, True
-        return [*(Request(Command.WRITE, Space.ACT, place, data=[values[second]])
-                  for place, *values in words),
-                Request(Command.WRITE, Space.REGS, CONTROL, data=[1])]
+        self._second = None
+        replies = self._exchange([
+            *before, *(Request(Command.WRITE, Space.ACT, place, data=[values[second]])
+                       for place, *values in words),
+            Request(Command.WRITE, Space.REGS, CONTROL, data=[1]), *behind])
+        self._second, self._running, self._starts = second, True, self._starts + 1
+        return replies
 
-    def _finish(self, limit, before=()) -> int:
-        """Wait until the core is done, after requests that go ahead; return its cycles."""
+    def _finish(self, limit, before=(), start=0) -> int:
+        """Wait until a start's run is done, after requests that go ahead; return its cycles."""
+        if start and start != self._starts:
+            raise RunError("the device must be left alone while it streams, not be given another "
+                           "run; take all results first")
         words = self._idle(limit, before)
         status, code = int(words[0]), int(words[0]) >> 8 & 0xFF
         if code or not status & DONE:

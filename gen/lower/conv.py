@@ -24,6 +24,8 @@ class Window:
         int8 [out channels, kernel rows, kernel columns, in channels].
     stride, pad : (y, x)
         Padding above and left of the first window.
+    dilation : (y, x)
+        From one kernel row or column to the next.
     out_h, out_w : int
     """
 
@@ -31,6 +33,7 @@ class Window:
     weights: np.ndarray
     stride: tuple[int, int]
     pad: tuple[int, int]
+    dilation: tuple[int, int] = (1, 1)
     out_h: int
     out_w: int
 
@@ -55,7 +58,7 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         seen = view(storage, graph.tensors[op.inputs[0]].shape, op, config)
         pad = (op.padding[0][0], op.padding[1][0] - seen.margin[0])
         found = Window(source=seen, weights=weights, stride=op.stride, pad=pad,
-                       out_h=out_h, out_w=out_w)
+                       dilation=op.dilation, out_h=out_h, out_w=out_w)
     elif weights.shape[1] == storage.pixels * storage.channels:  # the whole tensor is one window
         seen = storage
         if storage.contiguous and storage.size <= _most("row_bytes", config):
@@ -68,7 +71,17 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         seen = view(storage, (1, rows, depth), op, config)
         found = Window(source=seen, weights=weights.reshape(-1, 1, 1, depth), stride=(1, 1),
                        pad=(0, 0), out_h=1, out_w=rows)
-    return _turned(found, config)
+    found = _turned(found, config)
+    return replace(found, weights=spread_rows(found.weights, found.dilation[0]),
+                   dilation=(1, found.dilation[1]))
+
+
+def spread_rows(weights: np.ndarray, step: int) -> np.ndarray:
+    """Weights [.., y, x, ..] of a kernel with rows of zeros between its own, ``step`` apart."""
+    count, rows, *rest = weights.shape
+    wide = np.zeros((count, (rows - 1) * step + 1, *rest), np.int8)
+    wide[:, ::step] = weights
+    return wide
 
 
 def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
@@ -85,13 +98,15 @@ def _turned(found: Window, config: CoreConfig) -> Window:
     source = found.source
     fits = source.size <= _most("row_bytes", config) \
         and found.weights.shape[1] <= _most("segments", config)
-    if source.width != 1 or source.height == 1 or found.out_w != 1 or not fits:
+    tap, missed = divmod(found.pad[1], found.dilation[1])
+    seen = not missed and tap < found.weights.shape[2]
+    if source.width != 1 or source.height == 1 or found.out_w != 1 or not seen or not fits:
         return found
-    column = found.weights[:, :, found.pad[1]:found.pad[1] + 1]  # the others meet padding only
+    column = found.weights[:, :, tap:tap + 1]  # the others meet padding only
     return Window(
         source=replace(source, height=1, width=source.height),
         weights=column.transpose(0, 2, 1, 3), stride=(1, found.stride[0]),
-        pad=(0, found.pad[0]), out_h=1, out_w=found.out_h)
+        pad=(0, found.pad[0]), dilation=(1, found.dilation[0]), out_h=1, out_w=found.out_h)
 
 
 def segments(found: Window, config: CoreConfig) -> Segments:
@@ -100,10 +115,10 @@ def segments(found: Window, config: CoreConfig) -> Segments:
     each = align_up(source.channels, config.align)
     if kernel_w == 1:
         return Segments(count=1, size=each, pitch=0)
-    if each >= source.pixel_bytes:
+    if each >= source.pixel_bytes and found.dilation[1] == 1:
         whole = (kernel_w - 1) * source.pixel_bytes + source.channels
         return Segments(count=1, size=align_up(whole, config.align), pitch=0)
-    return Segments(count=kernel_w, size=each, pitch=source.pixel_bytes)
+    return Segments(count=kernel_w, size=each, pitch=found.dilation[1] * source.pixel_bytes)
 
 
 def patch_rows(found: Window, config: CoreConfig) -> int:

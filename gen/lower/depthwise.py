@@ -1,14 +1,17 @@
 """DEPTHWISE_CONV_2D: each column takes its own channel of the patch lines, as in pooling."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from gen.lower.arith import activation_range
 from gen.lower.channels import channel_params, operand_offset
+from gen.lower.conv import spread_rows
 from gen.lower.pool import geometry
-from gen.lower.steps import Step, Storage, choose_turns
+from gen.lower.steps import Step, Storage, busiest_share, choose_turns
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig
-from hw.layout import DESCRIPTOR, STRIP_ROWS, Opcode
+from hw.layout import DESCRIPTOR, STRIP_ROWS, Opcode, field_widths
 from models.graph import Graph, Op
 
 
@@ -31,11 +34,17 @@ def lower_depthwise(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
-    _, rows, cols, count = weights.shape
     out_h, out_w, _ = pixel_shape(y.shape)
+    if op.dilation[0] > 1 and seen.width == out_w == 1 and fits_a_row(seen, weights, op, config):
+        op, seen, weights = turned(op, seen, weights)
+        out_h, out_w = 1, out_h
+    weights = spread_rows(weights, op.dilation[0])
+    _, rows, cols, count = weights.shape
     pad_y, pad_x = op.padding[0][0], op.padding[1][0]
     kernel = weights.reshape(rows * cols, count).T          # [channels, taps]
-    strip = op.stride[1] if out_w > 1 and slides(op, (rows, cols), config) else 0
+    groups = -(-count // config.C)
+    strip = op.stride[1] if (slides(op, (rows, cols), config)
+                             and pays(op, (rows, cols), (out_h, out_w), groups, config)) else 0
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     fields = geometry(op, seen, config, (rows, cols), out_h, out_w) | {
         "x_start": -pad_x * seen.pixel_bytes, "y_start": -pad_y, "in_h": seen.height,
@@ -46,8 +55,8 @@ def lower_depthwise(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
                             config)
     if strip:
         fields |= {"strip": strip, "x_step": 0,
-                   "split": choose_turns(config, out_h, len(params))}
-    return (Step(op=Opcode.CHANNEL, fields=fields, groups=len(params),
+                   "split": choose_turns(config, out_h, groups)}
+    return (Step(op=Opcode.CHANNEL, fields=fields, groups=groups,
                  weights=tap_rows(weights[0], config, bool(strip)), params=params, source=source,
                  output=output, in_offset=-pad_y * seen.row_bytes),)
 
@@ -58,7 +67,34 @@ def slides(op: Op, kernel: tuple[int, int], config: CoreConfig) -> bool:
     fresh = min(cols, (1 << DESCRIPTOR["strip"].width) - 1)
     lines = rows * cols
     return (config.strips and cols <= config.L and rows <= STRIP_ROWS and op.stride[1] <= fresh
-            and lines <= config.patch_lines)
+            and op.dilation[1] == 1 and lines <= config.patch_lines)
+
+
+def pays(op: Op, kernel: tuple[int, int], size: tuple[int, int], groups: int,
+         config: CoreConfig) -> bool:
+    """Whether sliding takes fewer cycles: clusters cannot share a row then."""
+    (rows, cols), (out_h, out_w), drain = kernel, size, config.beats * config.beat_cycles
+    sliding = busiest_share(config, out_h, groups) * out_w * max(rows * op.stride[1], drain)
+    whole = busiest_share(config, out_h * out_w, groups) * max(rows * cols, drain)
+    return out_w > 1 and sliding <= whole
+
+
+def fits_a_row(seen: Storage, weights: np.ndarray, op: Op, config: CoreConfig) -> bool:
+    """Whether a column of pixels can be seen as a row, where dilation costs nothing."""
+    widths = field_widths(config)
+    tap, missed = divmod(op.padding[1][0], op.dilation[1])
+    return (not missed and tap < weights.shape[2] and seen.size < 1 << widths["row_bytes"]
+            and weights.shape[1] < 1 << widths["segments"]
+            and max(seen.height, op.stride[0]) < 1 << config.dim_bits)
+
+
+def turned(op: Op, seen: Storage, weights: np.ndarray) -> tuple[Op, Storage, np.ndarray]:
+    """A column of pixels as a row, which lies alike; of the kernel what does not meet padding."""
+    tap = op.padding[1][0] // op.dilation[1]
+    return (replace(op, stride=(1, op.stride[0]), dilation=(1, op.dilation[0]),
+                    padding=((0, 0), op.padding[0])),
+            replace(seen, height=1, width=seen.height),
+            weights[:, :, tap:tap + 1].transpose(0, 2, 1, 3))
 
 
 def tap_rows(kernel: np.ndarray, config: CoreConfig, strip: bool) -> np.ndarray:

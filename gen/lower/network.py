@@ -97,7 +97,7 @@ def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> St
     lines = align_up(channels, config.V)
     first = channels if all(is_dense(graph, op) for op in readers) else lines
     for pixel_bytes in range(first, lines):
-        for margin in _margins(graph, names, readers, width * pixel_bytes, pixel_bytes, config):
+        for margin in _margins(names, readers, width, pixel_bytes, config):
             storage = Storage(height=height, width=width + sum(margin), channels=channels,
                               pixel_bytes=pixel_bytes, margin=margin)
             if all(_suits(graph, op, storage, config) for op in readers):
@@ -105,13 +105,13 @@ def input_storage(graph: Graph, roots: dict[int, int], config: CoreConfig) -> St
     return Storage(height=height, width=width, channels=channels, pixel_bytes=lines)
 
 
-def _margins(graph, names, readers, row_bytes, pixel_bytes, config):
-    """None, then those that lie in every reader's padding and make rows multiples of ``align``."""
+def _margins(names, readers, width, pixel_bytes, config):
+    """None, then what lies left in every reader's padding and, right, ends rows at ``align``."""
     yield 0, 0
     if len(names) == 1 and all(op.kind in WINDOWED for op in readers):
         for left in range(1 + min(op.padding[1][0] for op in readers)):
             right = next((n for n in range(config.align)
-                          if (row_bytes + (left + n) * pixel_bytes) % config.align == 0), None)
+                          if (width + left + n) * pixel_bytes % config.align == 0), None)
             if right is not None:
                 yield left, right
 

@@ -103,7 +103,7 @@ def geometry(op, seen, config, kernel, out_h, out_w):
     groups = -(-seen.channels // config.C)
     return {
         "kernel_h": kernel[0], "segments": kernel[1], "segment_bytes": config.V,
-        "segment_pitch": seen.pixel_bytes, "row_bytes": seen.row_bytes,
+        "segment_pitch": op.dilation[1] * seen.pixel_bytes, "row_bytes": seen.row_bytes,
         "y_step": op.stride[0] * seen.row_bytes if out_h > 1 else 0,
         "x_step": op.stride[1] * seen.pixel_bytes if out_w > 1 else 0,
         "stride_h": op.stride[0], "out_w": out_w, "out_h": out_h,

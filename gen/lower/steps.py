@@ -240,6 +240,11 @@ def choose_split(config: CoreConfig, width: int, height: int, groups: int) -> in
     return int(pixels * -(-groups // config.P) < -(-pixels // config.P) * groups)
 
 
+def busiest_share(config: CoreConfig, things: int, groups: int) -> int:
+    """Things times groups of the busiest cluster, as the clusters share things or groups."""
+    return min(things * -(-groups // config.P), -(-things // config.P) * groups)
+
+
 def choose_turns(config: CoreConfig, height: int, groups: int) -> int:
     """How two clusters share strips: 0 rows, 1 groups, whichever leaves fewer strips."""
     if config.P == 1:

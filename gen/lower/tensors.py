@@ -44,8 +44,10 @@ def view(storage: Storage, shape: tuple[int, ...], op: Op, config: CoreConfig) -
         The padding between pixels would have to move.
     """
     height, width, channels = pixel_shape(shape)
-    if any(storage.margin):
-        return storage      # all its readers see it as it is
+    if any(storage.margin):      # all its readers see it as it is
+        assert (height, width + sum(storage.margin), channels) == (
+            storage.height, storage.width, storage.channels)
+        return storage
     if channels == storage.channels:
         return Storage(height=height, width=width, channels=channels,
                        pixel_bytes=storage.pixel_bytes)

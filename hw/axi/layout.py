@@ -30,8 +30,8 @@ STATUS_DOCS = {
     "sent": "stays set: an output has left",
     "early": "stays set: TLAST, or a byte that TKEEP leaves out, before the end of the tensor",
     "late": "stays set: no TLAST at the end of the tensor; the rest of the frame is dropped",
-    "refused": "stays set: the core refused a word (busy, or outside the memory); one of the "
-               "output is sent as 0",
+    "refused": "stays set: the core refused a word outside the memory; one of the output is sent "
+               "as 0",
     "failed": "stays set: the program ended with an error; its output is not sent",
 }
 
