@@ -1,4 +1,4 @@
-"""Operators without weights or windows in the generated Verilog: every byte is the golden one."""
+"""Operators and windows that the presets' networks lack, in the generated Verilog: golden bytes."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -76,7 +76,21 @@ def gates() -> Net:
     return net.mul(net.tensor((20,), 0.02, -128, data=data), activation="RELU6")
 
 
-NETS = (tables, means, pads, concatenations, shared_lines, gates)
+def dilations() -> Net:
+    """In both directions, dense and depthwise."""
+    net = Net((1, 9, 8, 3), seed=7).conv(12, (3, 2), dilation=(2, 3))
+    return net.depthwise((3, 3), dilation=(1, 2)).depthwise((2, 3), dilation=(3, 1)).conv(5, (1, 1))
+
+
+def temporal() -> Net:
+    """Along one dimension, which is a column here: a margin, dilation, rows for two clusters."""
+    net = Net((1, 30, 1, 1), seed=8).conv(9, (4, 1), stride=(2, 1))
+    for step in (1, 2, 4):
+        net.depthwise((3, 1), dilation=(step, 1)).conv(9, (2, 1), dilation=(step, 1))
+    return net.fully_connected(4)
+
+
+NETS = (tables, means, pads, concatenations, shared_lines, gates, dilations, temporal)
 
 
 @pytest.fixture(scope="module", params=CORES)
