@@ -159,12 +159,13 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
         The core stopped with an error or did not finish, or the board is gone.
     """
     result, comparison = Simulation.of(graph, program), Comparison()
-    spans: list[float] = []
+    seconds = 0.0
     for begin in range(0, len(inputs), BATCH):
         batch = inputs[begin:begin + BATCH]
         golden = golden_run(graph, batch) if check else {}
-        for row, got in enumerate(_measured(device, program, batch, not begin, spans)):
+        for row, (got, span) in enumerate(_measured(device, program, batch, not begin)):
             result.add(got)
+            seconds += span
             if check:
                 place = program.output
                 comparison.add(program.layers[-1].name, begin + row, golden[place.tensor][row],
@@ -174,11 +175,11 @@ def run(device: Device, graph: Graph, program: Program, inputs: np.ndarray, *, c
                                result.outputs[-1].reshape(expected.shape))
             done(begin + row + 1)
     result.mismatches, result.first = comparison.mismatches, comparison.first
-    return result, sum(spans)
+    return result, seconds
 
 
-def _measured(device, program, batch, layers, spans):
-    """What each input gives, and in ``spans`` how long it took.
+def _measured(device, program, batch, layers):
+    """What each input gives, and the seconds that it took.
 
     ``layers``: even if the program is double-buffered those of the first input are measured.
     """
@@ -187,12 +188,12 @@ def _measured(device, program, batch, layers, spans):
     for x in alone:
         begin = device.seconds()
         got = device.run(x)
-        spans.append(device.seconds() - begin)
-        yield Measured(cycles=got.cycles, layers=tuple(device.layers()), output=got.output)
+        span = device.seconds() - begin
+        yield Measured(cycles=got.cycles, layers=tuple(device.layers()), output=got.output), span
     begin = device.seconds()
     for got in device.stream(batch[len(alone):]) if double else ():
-        spans.append(device.seconds() - begin)
-        yield Measured(cycles=got.cycles, layers=(), output=got.output)
+        span = device.seconds() - begin
+        yield Measured(cycles=got.cycles, layers=(), output=got.output), span
         begin = device.seconds()
 
 

@@ -75,7 +75,7 @@ def best_program(graph: Graph, target: Target, store: Store, skip: str = "auto",
         It does not fit in any way.
     """
     require_supported(graph, target.config)
-    lowered = replace(skipping(lower(graph, target.config), target.config, skip), double=double)
+    lowered = skipping(lower(graph, target.config, double), target.config, skip)
     try:
         return whole_program(graph, target, store, lowered)
     except FitError:

@@ -100,7 +100,7 @@ def _try(target, graph, config, paging, skip, double):
     if config.memory != "ice40":
         config = replace(config, act_lines=_deepest(config))
     try:
-        lowered = replace(skipping(lower(graph, config), config, skip), double=double)
+        lowered = skipping(lower(graph, config, double), config, skip)
         found: Draft = draft(graph, config, paging, lowered)
         if config.memory == "ice40":
             require_fit(graph, found, replace(target, config=config))

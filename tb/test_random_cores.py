@@ -84,7 +84,7 @@ def compiled(rng: random.Random, seed: int, config: CoreConfig, paged: bool,
             paging = Paging(share=rng.randint(1, 4), kept=Fraction(rng.randint(0, 3), 4),
                             tables=rng.random() < 0.5)
             skip = rng.choice(["auto", "on", "weights"]) if config.row_masks else "auto"
-            lowered = replace(skipping(lower(graph, config), config, skip), double=double)
+            lowered = skipping(lower(graph, config, double), config, skip)
             program = (paged_program(graph, target, paging, lowered) if paged else
                        compile_model(graph, target, skip=skip, double=double))
         except ModelError:

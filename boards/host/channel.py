@@ -137,11 +137,11 @@ class Channel:
 
 def _ahead(requests: Sequence[Request], done: int) -> int:
     """How many requests may have been sent when some are done: no more than the device can keep."""
-    for ahead in range(done, min(len(requests), done + WINDOW)):
-        before, last = requests[max(ahead - KEPT, 0)], requests[ahead - 1]
-        if ahead - done >= KEPT and not (len(before.data) and len(last.data) >= LONG_WORDS):
-            return ahead
-    return min(len(requests), done + WINDOW)
+    most, ahead = min(len(requests), done + WINDOW), min(len(requests), done + KEPT)
+    while ahead < most and len(requests[ahead - KEPT].data) \
+            and len(requests[ahead - 1].data) >= LONG_WORDS:
+        ahead += 1
+    return ahead
 
 
 def _refusal(request: Request, reply: Reply) -> str:

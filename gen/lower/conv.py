@@ -71,17 +71,15 @@ def window(graph: Graph, op: Op, storage: Storage, config: CoreConfig) -> Window
         seen = view(storage, (1, rows, depth), op, config)
         found = Window(source=seen, weights=weights.reshape(-1, 1, 1, depth), stride=(1, 1),
                        pad=(0, 0), out_h=1, out_w=rows)
-    found = _turned(found, config)
-    return replace(found, weights=spread_rows(found.weights, found.dilation[0]),
-                   dilation=(1, found.dilation[1]))
+    return spread(turned(found, config))
 
 
-def spread_rows(weights: np.ndarray, step: int) -> np.ndarray:
-    """Weights [.., y, x, ..] of a kernel with rows of zeros between its own, ``step`` apart."""
-    count, rows, *rest = weights.shape
+def spread(found: Window) -> Window:
+    """The same without dilation of its rows: rows of zeros lie between them."""
+    (count, rows, *rest), (step, columns) = found.weights.shape, found.dilation
     wide = np.zeros((count, (rows - 1) * step + 1, *rest), np.int8)
-    wide[:, ::step] = weights
-    return wide
+    wide[:, ::step] = found.weights
+    return replace(found, weights=wide, dilation=(1, columns))
 
 
 def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
@@ -93,7 +91,7 @@ def _ungrouped(weights: np.ndarray, depth: int) -> np.ndarray:
     return dense
 
 
-def _turned(found: Window, config: CoreConfig) -> Window:
+def turned(found: Window, config: CoreConfig) -> Window:
     """A column of pixels as a row of pixels, which lies alike and is one run of bytes."""
     source = found.source
     fits = source.size <= _most("row_bytes", config) \

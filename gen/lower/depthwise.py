@@ -6,12 +6,12 @@ import numpy as np
 
 from gen.lower.arith import activation_range
 from gen.lower.channels import channel_params, operand_offset
-from gen.lower.conv import spread_rows
+from gen.lower.conv import Window, spread, turned
 from gen.lower.pool import geometry
 from gen.lower.steps import Step, Storage, busiest_share, choose_turns
 from gen.lower.tensors import pixel_shape
 from hw.config import CoreConfig
-from hw.layout import DESCRIPTOR, STRIP_ROWS, Opcode, field_widths
+from hw.layout import DESCRIPTOR, STRIP_ROWS, Opcode
 from models.graph import Graph, Op
 
 
@@ -35,12 +35,14 @@ def lower_depthwise(graph: Graph, op: Op, seen: Storage, config: CoreConfig,
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
     out_h, out_w, _ = pixel_shape(y.shape)
-    if op.dilation[0] > 1 and seen.width == out_w == 1 and fits_a_row(seen, weights, op, config):
-        op, seen, weights = turned(op, seen, weights)
-        out_h, out_w = 1, out_h
-    weights = spread_rows(weights, op.dilation[0])
+    pad = (op.padding[0][0], op.padding[1][0])
+    found = Window(source=seen, weights=weights, stride=op.stride, pad=pad, dilation=op.dilation,
+                   out_h=out_h, out_w=out_w)
+    found = spread(turned(found, config) if op.dilation[0] > 1 else found)
+    op = replace(op, stride=found.stride, dilation=found.dilation)
+    seen, weights, (pad_y, pad_x) = found.source, found.weights, found.pad
+    out_h, out_w = found.out_h, found.out_w
     _, rows, cols, count = weights.shape
-    pad_y, pad_x = op.padding[0][0], op.padding[1][0]
     kernel = weights.reshape(rows * cols, count).T          # [channels, taps]
     groups = -(-count // config.C)
     strip = op.stride[1] if (slides(op, (rows, cols), config)
@@ -77,24 +79,6 @@ def pays(op: Op, kernel: tuple[int, int], size: tuple[int, int], groups: int,
     sliding = busiest_share(config, out_h, groups) * out_w * max(rows * op.stride[1], drain)
     whole = busiest_share(config, out_h * out_w, groups) * max(rows * cols, drain)
     return out_w > 1 and sliding <= whole
-
-
-def fits_a_row(seen: Storage, weights: np.ndarray, op: Op, config: CoreConfig) -> bool:
-    """Whether a column of pixels can be seen as a row, where dilation costs nothing."""
-    widths = field_widths(config)
-    tap, missed = divmod(op.padding[1][0], op.dilation[1])
-    return (not missed and tap < weights.shape[2] and seen.size < 1 << widths["row_bytes"]
-            and weights.shape[1] < 1 << widths["segments"]
-            and max(seen.height, op.stride[0]) < 1 << config.dim_bits)
-
-
-def turned(op: Op, seen: Storage, weights: np.ndarray) -> tuple[Op, Storage, np.ndarray]:
-    """A column of pixels as a row, which lies alike; of the kernel what does not meet padding."""
-    tap = op.padding[1][0] // op.dilation[1]
-    return (replace(op, stride=(1, op.stride[0]), dilation=(1, op.dilation[0]),
-                    padding=((0, 0), op.padding[0])),
-            replace(seen, height=1, width=seen.height),
-            weights[:, :, tap:tap + 1].transpose(0, 2, 1, 3))
 
 
 def tap_rows(kernel: np.ndarray, config: CoreConfig, strip: bool) -> np.ndarray:

@@ -31,8 +31,8 @@ def is_dense(graph: Graph, op: Op) -> bool:
     return op.kind in WEIGHTED and not is_channelwise(graph, op)
 
 
-def lower(graph: Graph, config: CoreConfig) -> Lowered:
-    """Layers of a network whose operators `gen.support` has accepted.
+def lower(graph: Graph, config: CoreConfig, double: bool = False) -> Lowered:
+    """Layers of a network whose operators `gen.support` has accepted; ``double`` as in `Lowered`.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def lower(graph: Graph, config: CoreConfig) -> Lowered:
               for op in graph.ops if op.kind in CORE and op.index not in merged]
     layers = [_short(layer, storages, config) for layer in _in_place(layers, graph, roots)]
     return Lowered(layers=tuple(layers), storages=storages, roots=roots,
-                   output=graph.output, host=host)
+                   output=graph.output, host=host, double=double)
 
 
 def require_work(graph: Graph):

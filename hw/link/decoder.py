@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.link.counters import following
-from hw.link.slots import SLOT_BITS, Slots
+from hw.link.slots import SLOT_BITS
 
 item = data.StructLayout({"bit": 1, "void": 1})
 
@@ -40,7 +40,7 @@ class Decoder(wiring.Component):
     S. Cheshire, M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Trans. Networking 7 (1999).
     """
 
-    def __init__(self, latency: int = Slots.READ_LATENCY):
+    def __init__(self, latency: int):
         assert latency in (1, 2)
         self._latency = latency
         super().__init__({
