@@ -68,7 +68,7 @@ class Cluster(wiring.Component):
         d, config = self.d, self.config
         longest = Issue.apart(config, Drain.add_cycles(config))
         m.submodules.feeder = feeder = Feeder(config, self.index)
-        m.submodules.issue = issue = (SkipIssue if config.skips else Issue)(
+        m.submodules.issue = issue = (SkipIssue if config.scans else Issue)(
             config, self.index, bits_for(longest + 1))
         m.submodules.operands = operands = Operands(config)
         m.submodules.drain = drain = Drain(config, self.index)

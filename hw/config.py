@@ -8,6 +8,7 @@ MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
 SKIPS = ("off", "act", "both")
 WINDOW_ROWS = 16         # rows that a lane searches at a time
+SEEK_ROWS = 8            # the same where it has no queue
 PROGRAM_VERSION = 5
 
 
@@ -73,7 +74,8 @@ class CoreConfig:
         LOAD copies) while the core computes; 0: none.
     skip : str
         "act": lanes pass over activations that are zero; "both": also over rows of C weights that
-        are; "off": they take every row. Not with memory=ice40.
+        are; "off": they take every row. With memory=ice40 "act" needs multiplier=sb_mac16, and
+        there is no "both".
     dim_bits : int
         Bits that count input rows, output rows and output columns; 8..16.
     column_bits : int
@@ -187,8 +189,10 @@ class CoreConfig:
             self._require("F", "1 with memory=ice40 (SPRAM has one port)", self.F == 1, "set F=1")
             self._require("P", "1 with memory=ice40 (EBR has one read port)", self.P == 1,
                           "set P=1")
-            self._require("skip", "off with memory=ice40 (no memories in LUTs)",
-                          self.skip == "off", "set skip=off")
+            self._require("skip", "off or act with memory=ice40 (no memories in LUTs)",
+                          self.skip != "both", "set skip=act")
+            self._require("multiplier", "sb_mac16 with memory=ice40 and skip=act (its zero is a "
+                          "constant)", self.narrow or not self.skips, "set multiplier=sb_mac16")
         if self.row_masks:
             self._require("V", f"at most {WINDOW_ROWS} * L = {WINDOW_ROWS * self.L} with skip=both",
                           self.rows_per_line <= WINDOW_ROWS, "set skip=act")
@@ -330,6 +334,16 @@ class CoreConfig:
         return self.skip != "off"
 
     @property
+    def scans(self) -> bool:
+        """They know the rows from windows that were read ahead and wait in queues of LUTs."""
+        return self.skips and self.pipelined
+
+    @property
+    def seeks(self) -> bool:
+        """They read a window when they come to it; an operand that multiplies to zero is zero."""
+        return self.skips and not self.pipelined
+
+    @property
     def row_masks(self) -> bool:
         """Weight rows that are zero need not be stored: masks say which are."""
         return self.skip == "both"
@@ -345,7 +359,7 @@ class CoreConfig:
     @property
     def window_rows(self) -> int:
         """Rows that a lane searches at a time for one that is not zero; whole lines."""
-        return max(WINDOW_ROWS, self.rows_per_line)
+        return max(SEEK_ROWS if self.seeks else WINDOW_ROWS, self.rows_per_line)
 
     @property
     def window_lines(self) -> int:
@@ -361,6 +375,11 @@ class CoreConfig:
     def window_bits(self) -> int:
         """Bits that number the windows of a patch buffer."""
         return bits_for(self.windows)
+
+    @property
+    def mark_addr_bits(self) -> int:
+        """Bits that number the windows of all patch buffers."""
+        return self.window_bits + self.buffer_bits
 
     @property
     def mask_depth(self) -> int:

@@ -1,13 +1,16 @@
 """Issues rows of the filled patch buffers to the array, pass after pass, without bubbles."""
 
-from amaranth import Array, Const, Module, Mux, Signal, Value
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, bits_for
+from hw.delay import delayed
 from hw.descriptor import order_shape
 from hw.lane import Lane
+from hw.marks import Marks
 from hw.packer import patch_write, row_bits
+from hw.seeker import Seeker
 from hw.walk import PassWalk
 
 PAUSE_CYCLES = 6      # from a free cycle until the pager, which sees it late, needs no other
@@ -103,7 +106,7 @@ class Issue(wiring.Component):
         m = Module()
         d, config = self.d, self.config
         m.submodules.passes = passes = PassWalk(config, self.index)
-        lanes = [Lane(config) for _ in range(config.L)]
+        lanes = [(Seeker if config.seeks else Lane)(config) for _ in range(config.L)]
         for index, lane in enumerate(lanes):
             m.submodules[f"lane{index}"] = lane
         count = config.patch_buffers
@@ -116,8 +119,9 @@ class Issue(wiring.Component):
         stage += [refetch.eq(d.by_channel | d.chunked)]
         # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
-        issue, buffer_end, pass_end, release, begin = (
-            Signal(), Signal(), Signal(), Signal(), Signal())
+        issue, met, buffer_end, pass_end, release, begin = (
+            Signal(), Signal(), Signal(), Signal(), Signal(), Signal())
+        ready = Cat(lane.ready for lane in lanes).all() if config.seeks else Const(1)
         wait, held = Signal(len(self.spacing)), Signal()
         is_last, rows_now = Signal(), Signal(row_bits(config))
         stolen = steal(m, config, self.pause, issue)
@@ -125,13 +129,15 @@ class Issue(wiring.Component):
         following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
             following.eq(buffer + (active & releases)),
-            issue.eq(active & ~stolen & ~(lanes[0].last & is_last & held)),
-            buffer_end.eq(issue & lanes[0].last),
+            met.eq(Cat(lane.last for lane in lanes).all()),
+            issue.eq(active & ~stolen & ~(met & (is_last & held | ~ready))),
+            buffer_end.eq(issue & met),
             pass_end.eq(buffer_end & is_last),
             release.eq(buffer_end & releases),
             begin.eq(~self.clear & (~active | buffer_end)
                      & (full.bit_select(following, 1) | (active & ~releases))),
-            self.feed_stall.eq(~active), self.drain_stall.eq(active & ~issue),
+            self.feed_stall.eq(~active | ~issue & met & ~ready),
+            self.drain_stall.eq(~issue & ~self.feed_stall),
             self.error_patch.eq(buffer_end & ~is_last & ~refetch),
         ]
         with m.If(begin):
@@ -151,31 +157,48 @@ class Issue(wiring.Component):
         filled = self.patch.addr[config.patch_addr_bits:]
         m.d.comb += [released.eq(release << buffer), committed.eq(self.patch.commit << filled)]
         m.d.sync += [used.eq((used & ~released) | self.taken),
-                     full.eq((full & ~released) | committed)]
+                     full.eq((full & ~released) | delayed(m, committed, config.seeks))]
         for b in range(count):
             with m.If(committed[b]):
                 m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last),
                              single[b].eq(self.patch.rows == 1)]
-        self._weights(m, lanes, passes, buffer_end, pass_end)
-        for lane in lanes:
-            m.d.comb += [lane.start.eq(begin), lane.rows.eq(rows_now),
-                         lane.single.eq(single.bit_select(following, 1)),
-                         lane.step.eq(issue), lane.hold.eq(d.hold | warming)]
+        base = self._weights(m, lanes, passes, buffer_end, pass_end, rows_now)
         with m.If(self.start):
             m.d.sync += first.eq(~d.resume)
         m.d.comb += [
-            self.o.valid.eq(issue), self.o.lanes.eq(issue.replicate(config.L)),
-            self.o.first.eq(first), self.o.last.eq(lanes[0].last & is_last),
+            self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(met & is_last),
             self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
-            self.error_address.eq(
-                issue & (lanes[0].weight >= config.weight_rows) & ~d.is_max),
+            self.error_address.eq(Cat(
+                used & (lane.weight >= config.weight_rows) & ~d.is_max
+                for lane, used in zip(lanes, self.o.lanes, strict=True)).any()),
         ]
         for index, lane in enumerate(lanes):
-            m.d.comb += [self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
+            m.d.comb += [lane.start.eq(begin), lane.hold.eq(d.hold | warming),
+                         self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
+        if config.seeks:
+            self._seek(m, lanes, (issue, met, ~active), (buffer, following), base, rows_now)
+        else:
+            m.d.comb += self.o.lanes.eq(issue.replicate(config.L))
+            for lane in lanes:
+                m.d.comb += [lane.step.eq(issue), lane.base.eq(base), lane.rows.eq(rows_now),
+                             lane.single.eq(single.bit_select(following, 1))]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1),
                          held.eq(0), wait.eq(0)]
         return m
+
+    def _seek(self, m, lanes, states, buffers, base, rows):
+        """Lanes go on alone until they meet at their last rows."""
+        (issue, met, ended), (buffer, following) = states, buffers
+        m.submodules.marks = marks = Marks(self.config)
+        m.d.comb += [marks.patch.eq(self.patch), marks.all.eq(~self.d.skip)]
+        for index, lane in enumerate(lanes):
+            m.d.comb += [
+                lane.step.eq(issue & (~lane.last | met)), lane.base.eq(base),
+                lane.final.eq(rows - 1), lane.ended.eq(ended), lane.buffer.eq(buffer),
+                lane.following.eq(following),
+                marks.addrs[index].eq(lane.addr), lane.mask.eq(marks.masks[index]),
+                self.o.lanes[index].eq(lane.step & lane.some)]
 
     def _warming(self, m, begin, following, issue):
         """In a strip, rows of columns left of the window's last one: they only fill the delays."""
@@ -197,28 +220,28 @@ class Issue(wiring.Component):
             m.d.sync += [left.eq(left - 1), warming.eq(warming & (left != 1))]
         return warming
 
-    def _weights(self, m, lanes, passes, buffer_end, pass_end):
+    def _weights(self, m, lanes, passes, buffer_end, pass_end, rows):
         """Weight row of the next pass: on within a pass, the next group's, or the first group's."""
         d, width = self.d, self.config.weight_addr_bits + 1
         group_base, stride, first = Signal(width), Signal(width), Signal(width)
         group_rows(m, self.config, self.index, d, stride, first)
         upcoming, found = Signal(width), Signal(width)
-        chunk_base = Signal(width)               # where an unfinished pass goes on
+        visit_base, base = Signal(width), Signal(width)    # of this visit, of that to come
         m.d.comb += found.eq(Mux(passes.last_group | d.hold, first, group_base + stride))
         with m.If(d.slides & ~passes.wrap):
             m.d.comb += found.eq(group_base)
         stage = m.d.sync if self.config.pipelined else m.d.comb
         stage += [upcoming.eq(found), passes.step.eq(pass_end)]   # in time: see ``spacing``
+        behind = visit_base + rows if self.config.seeks else lanes[0].weight + 1
+        with m.If(pass_end):
+            m.d.comb += base.eq(upcoming)
+        with m.Elif(buffer_end):                 # an unfinished pass goes on
+            m.d.comb += base.eq(Mux(d.hold, first, behind))
+        with m.Else():
+            m.d.comb += base.eq(visit_base)
+        m.d.sync += visit_base.eq(Mux(self.start, first, base))
         with m.If(self.start):
-            m.d.sync += [group_base.eq(first), chunk_base.eq(first)]
+            m.d.sync += group_base.eq(first)
         with m.Elif(pass_end):
-            m.d.sync += [group_base.eq(upcoming), chunk_base.eq(upcoming)]
-        with m.Elif(buffer_end):
-            m.d.sync += chunk_base.eq(Mux(d.hold, first, lanes[0].weight + 1))
-        for lane in lanes:
-            with m.If(pass_end):
-                m.d.comb += lane.base.eq(upcoming)
-            with m.Elif(buffer_end):
-                m.d.comb += lane.base.eq(Mux(d.hold, first, lanes[0].weight + 1))
-            with m.Else():
-                m.d.comb += lane.base.eq(chunk_base)
+            m.d.sync += group_base.eq(upcoming)
+        return visit_base if self.config.seeks else base
