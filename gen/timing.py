@@ -117,7 +117,7 @@ class Run:
                               else self.drain_cycles)
         to_drain = (Operands.latency(config) + ColumnPair.latency(config) - Drain.lead(config)
                     if self.d["op"] != Opcode.MAX
-                    else Operands.part_latency(config) + 1 + config.overlaps) + config.skips
+                    else Operands.part_latency(config) + 1 + config.overlaps) + config.scans
         to_lanes = read_latency(config) + Packer.latency(config) + 2
         to_request = 3 + config.pipelined
         released = [self.start + 1 + config.pipelined] * config.patch_buffers
@@ -145,8 +145,8 @@ class Run:
     def _arrival(self, committed, rows):
         """When the first row of a visit to a buffer can be issued, and when the last, at least."""
         config = self.config
-        if not config.skips:
-            return committed + 2, 0
+        if not config.scans:
+            return committed + 2 + config.seeks, 0
         lead = config.ram_latency + 2 + Scanner.LATENCY
         begin = max(committed + Nonzero.LATENCY + 1, self._fetched + Prefetch.OVERHEAD)
         self._fetched = begin + -(-rows // config.window_rows)
@@ -170,7 +170,8 @@ class Run:
             self._write(begin + self.round_cycles)
             return
         self.port.take(ready + 3)                 # its residual
-        self._pending.append(begin + self.round_cycles + 1 + self.config.overlaps)
+        behind = self.round_cycles - Drain.pending(self.config) * self.config.beat_cycles
+        self._pending.append(begin + behind + 1 + self.config.overlaps)
 
     def _second_rounds(self, until: int | None):
         """Those that begin before a first round comes, which would go first."""

@@ -79,7 +79,15 @@ class Drain(wiring.Component):
         if config.overlaps:
             return 2 * Drain.cycles(config)
         between = config.ram_latency + Requantizer.latency(config) + 2
-        return 2 * Drain.cycles(config) - (config.beat_cycles - 1) + between
+        between -= config.beat_cycles * (Drain.pending(config) + 1)
+        return 2 * Drain.cycles(config) + 1 + between
+
+    @staticmethod
+    def pending(config: CoreConfig) -> int:
+        """Beats of the first round whose bytes come during the second, where none overlap."""
+        slow = config.beat_cycles > 1 and not config.overlaps
+        behind = Drain.lead(config) + Requantizer.latency(config) + 2      # the last beat's fetch
+        return max(0, min(config.beats, behind // config.beat_cycles) - 1) if slow else 0
 
     def elaborate(self, platform):
         m = Module()
@@ -102,7 +110,8 @@ class Drain(wiring.Component):
         stage = m.d.sync if config.pipelined else m.d.comb     # they are the same all the time
         stage += [is_conv_add.eq((d.op == Opcode.CONV) & d.add),
                   alone.eq((d.op == Opcode.ADD) | d.is_max)]
-        operands = SecondQueues(config) if config.overlaps else SecondRegisters(config)
+        operands = (SecondQueues(config) if config.overlaps
+                    else SecondRegisters(config, self.pending(config)))
         m.submodules.operands = operands
         second, want_first, late = Signal(), Signal(), Signal()
         m.d.comb += [

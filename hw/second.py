@@ -20,15 +20,15 @@ def second_members(config: CoreConfig) -> dict:
         "clear": In(1), "ready": Out(1), "a": Out(unit_bits), "b": Out(unit_bits)}
 
 
-def collected(m: Module, config: CoreConfig, keep, clear):
-    """Strobe after the last of the beats that ``keep`` announces."""
+def collected(m: Module, config: CoreConfig, keep, clear, pending: int = 0):
+    """Strobe after all beats but ``pending`` that ``keep`` announces; whether others are to come."""
     count, done = Signal(range(config.beats + 1)), Signal()
     with m.If(keep):
         m.d.sync += count.eq(Mux(count == config.beats - 1, 0, count + 1))
     with m.If(clear):
         m.d.sync += count.eq(0)
-    m.d.sync += done.eq(keep & (count == config.beats - 1) & ~clear)
-    return done
+    m.d.sync += done.eq(keep & (count == config.beats - 1 - pending) & ~clear)
+    return done, count.any()
 
 
 class Firsts(wiring.Component):
@@ -94,7 +94,7 @@ class SecondQueues(wiring.Component):
         collector, busy = Signal(width), Signal()
         with m.If(self.keep):
             m.d.sync += collector.eq(Cat(collector, self.kept)[unit_bits:])
-        done = collected(m, config, self.keep, self.clear)
+        done, _ = collected(m, config, self.keep, self.clear)
         m.d.comb += [
             firsts.w_en.eq(done | self.first_valid),
             firsts.w_data.eq(Mux(self.first_valid, self.first, collector)),
@@ -115,23 +115,29 @@ class SecondQueues(wiring.Component):
 class SecondRegisters(wiring.Component):
     """Operands of one pass, consumed from the bottom: for drains that do one pass at a time.
 
+    Parameters
+    ----------
+    config : CoreConfig
+    pending : int
+        Beats that may still come when the second round begins: one in each of its beats.
+
     Members
     -------
     As SecondQueues's; ``ready`` is high for a cycle, in which the second round begins.
     """
 
-    def __init__(self, config: CoreConfig):
-        self.config = config
+    def __init__(self, config: CoreConfig, pending: int):
+        self.config, self.pending = config, pending
         super().__init__(second_members(config))
 
     def elaborate(self, platform):
         m = Module()
         unit_bits = len(self.a)
         first, second = Signal(8 * self.config.C), Signal(8 * self.config.C)
-        done = collected(m, self.config, self.keep, self.clear)
+        done, more = collected(m, self.config, self.keep, self.clear, self.pending)
         with m.If(self.first_valid):
             m.d.sync += first.eq(self.first)
-        with m.Elif(self.keep | self.take):
+        with m.Elif(self.keep | (self.take & ~more)):    # once a beat
             m.d.sync += first.eq(Cat(first, self.kept)[unit_bits:])
         with m.If(self.second_valid):
             m.d.sync += second.eq(self.second)
@@ -140,5 +146,7 @@ class SecondRegisters(wiring.Component):
         loaded = Signal()
         m.d.sync += loaded.eq(self.second_valid & self.pair & ~self.clear)
         m.d.comb += [self.ready.eq(done | (self.first_valid & self.lone) | loaded),
-                     self.a.eq(first[:unit_bits]), self.b.eq(second[:unit_bits])]
+                     self.a.eq(first.word_select(
+                         Mux(self.lone | self.pair, 0, self.pending), unit_bits)),
+                     self.b.eq(second[:unit_bits])]
         return m

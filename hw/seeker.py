@@ -65,7 +65,7 @@ class Seeker(wiring.Component):
             load.eq(self.step & ~rest.any() & ~in_last),
             self.weight.eq(Mux(self.hold, self.base, self.base + self.row)),
             # The window behind that of the mask is read, or the one behind what is loaded.
-            self.addr.eq(Cat(Mux(turns, self.start, (window + 1 + load)[:len(window)]),
+            self.addr.eq(Cat(Mux(turns, self.start, Mux(load, window + 2, window + 1)[:len(window)]),
                              Mux(turns, self.following, self.buffer))),
         ]
         m.d.sync += self.ready.eq(turns & ~self.start)
