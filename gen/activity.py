@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.config import CoreConfig
 from hw.layout import Opcode
+from hw.seeker import Seeker
 
 ASSUMED_DENSITY = 0.5   # of activations behind a ReLU, where nothing is known of them
 RELU_ZERO = -128        # zero point of an output that a ReLU clamps
@@ -32,20 +33,25 @@ def visit_cycles(config: CoreConfig, d: dict[str, int], memory: np.ndarray,
     -------
     numpy.ndarray
         int [output pixels, buffers of a patch, groups, or 1 if all are alike]: rows of the busiest
-        lane that are not zero, and one more if its last window has none.
+        lane that are not zero, and one more if its last window has none; where config.seeks one
+        more for every window that has none, and so many that the last one has Seeker.LEAST.
     """
     return _busiest(config, nonzero(d, memory), stored)
 
 
 def _busiest(config, found, stored):
     room, counts = config.patch_lines * config.V, []
+    window = config.window_rows
     for begin in range(0, found.shape[1], room):
         chunk, first = found[:, begin:begin + room], begin // config.L
         tail = -(-chunk.shape[1] // config.L) - 1      # the last row, and where its window begins
-        tail = tail // config.window_rows * config.window_rows
+        tail = tail // window * window
         lanes = []
         for lane in range(config.L):
             seen = chunk[:, lane::config.L].astype(np.float32)
+            if config.seeks:
+                lanes.append(_sought(seen, tail + window, window))
+                continue
             kept = np.ones((seen.shape[1], 1), np.float32)
             if stored is not None:
                 kept = stored[:, first:first + seen.shape[1], lane].T.astype(np.float32)
@@ -54,9 +60,18 @@ def _busiest(config, found, stored):
     return np.stack(counts, axis=1).astype(int)
 
 
+def _sought(seen, rows, window):
+    """Cycles of a lane that comes to each window; ``rows``: of all windows."""
+    seen = np.pad(seen, ((0, 0), (0, rows - seen.shape[1])))
+    found = seen.reshape(len(seen), -1, window).sum(axis=2)
+    least = np.ones(found.shape[1])
+    least[-1] = Seeker.LEAST
+    return np.maximum(found, least).sum(axis=1, keepdims=True)
+
+
 def nonzero(d: dict[str, int], memory: np.ndarray) -> np.ndarray:
     """Which bytes of every window, as the feeder packs it, the lanes cannot pass over: with
-    ``skip`` those that are not the zero point.
+    ``skip`` those whose operand is not zero.
 
     Returns
     -------
@@ -74,7 +89,7 @@ def nonzero(d: dict[str, int], memory: np.ndarray) -> np.ndarray:
         there = inside[None, :, None] & ((columns >= 0) & (columns < d["row_bytes"]))[:, None, :]
         found = memory[np.where(there, start[None, :, None] + columns[:, None, :], 0)]
         patches.append(np.where(there, found, d["fill"]).reshape(d["out_w"], -1))
-    found = np.concatenate(patches) != d["fill"]
+    found = np.concatenate(patches) != d["offset"]
     return found if d["skip"] else np.ones_like(found)
 
 
@@ -86,7 +101,7 @@ def assumed_cycles(config: CoreConfig, d: dict[str, int], stored: np.ndarray | N
     elsewhere all are not.
     """
     values = tuple((name, d[name]) for name in GEOMETRY)
-    found = _assumed(values, density if d["offset"] == RELU_ZERO else 1.0)
+    found = _assumed(values, density if d["fill"] == RELU_ZERO else 1.0)
     return _busiest(config, found, stored)
 
 

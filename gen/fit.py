@@ -34,14 +34,22 @@ def core_blocks(config: CoreConfig) -> dict[str, int]:
         "weights": config.L * weights,
         "patches": config.P * config.L * blocks(memory, lane,
                                                 config.patch_depth, "1r1w"),
-        "masks": config.P * blocks(memory, config.L * config.window_rows, config.mask_depth,
-                                   "1r1w") if config.skips else 0,
+        "masks": _masks(config),
         "row masks": config.P * config.L * blocks(memory, 32, config.row_mask_words,
                                                   "1r1w") if config.row_masks else 0,
         "parameters": units * (blocks(memory, 32 + split, beats, shared)
                                + blocks(memory, 37 - split, beats, shared)),
         "table": config.P * units * blocks(memory, 32, config.table_depth, "1r1w"),
     }
+
+
+def _masks(config):
+    """Of what is not zero: read together by lanes that scan, each alone by those that seek."""
+    if not config.skips:
+        return 0
+    parts, lanes = (config.L, 1) if config.seeks else (1, config.L)
+    return config.P * parts * blocks(config.memory, lanes * config.window_rows, config.mask_depth,
+                                     "1r1w")
 
 
 def fit_memories(target: Target, graph: Graph, skip: str = "auto",

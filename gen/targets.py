@@ -57,8 +57,8 @@ PRESETS = {
         spram_blocks=4, dsps=8, luts=5280,
         config=CoreConfig(P=1, L=2, C=8, V=8, Q=Fraction(1, 4), F=1, align=2, act_lines=16384,
                           weight_rows=512, patch_lines=128, patch_buffers=2, param_groups=32,
-                          dim_bits=12, column_bits=14, acc_width=24, multiplier="sb_mac16",
-                          memory="ice40")),
+                          dim_bits=12, column_bits=14, acc_width=24, skip="act",
+                          multiplier="sb_mac16", memory="ice40")),
     "ecp5-25k": Target(
         name="ecp5-25k", family="ecp5", device="25k", package="CABGA381", speed="6", min_mhz=80,
         ram_blocks=56, dsps=28, luts=24288,

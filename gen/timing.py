@@ -20,6 +20,7 @@ from hw.ports import read_latency
 from hw.prefetch import Prefetch
 from hw.requant import Requantizer
 from hw.scanner import Scanner
+from hw.seeker import Seeker
 
 
 class Port:
@@ -132,7 +133,8 @@ class Run:
             committed = requested + to_lanes - 2
             for cost in filling.costs:
                 begin, windows_end = self._arrival(committed, rows)
-                row_end = max(max(row_end, begin - 1) + cost, windows_end)
+                row_end = max(max(row_end, begin - 1) + cost + self._alone(rows, cost),
+                              windows_end)
                 self.rows += cost
                 if filling.ends:
                     ready = row_end
@@ -151,6 +153,11 @@ class Run:
         begin = max(committed + Nonzero.LATENCY + 1, self._fetched + Prefetch.OVERHEAD)
         self._fetched = begin + -(-rows // config.window_rows)
         return begin + lead, self._fetched + lead - 1
+
+    def _alone(self, rows, cost):
+        """Cycles that the last window takes longer than its rows, if none are passed over."""
+        tail = (rows - 1) % self.config.window_rows + 1
+        return max(0, Seeker.LEAST - tail) if self.config.seeks and cost == rows else 0
 
     def add(self, passes: int):
         """ADD: it reads two lines and adds them before it reads the next ones."""

@@ -38,7 +38,7 @@ class Loader(wiring.Component):
         m = Module()
         d, config, store = self.d, self.config, self.store
         words = config.line_words
-        to_read = Signal.like(d.groups)                                    # lines
+        to_read, reading = Signal.like(d.groups), Signal()                 # lines, some left
         between = Signal(range(read_latency(config) + 2))                  # read, not yet copied
         word = Signal(range(max(2, words)))
         is_weight, on_its_way, line_end = Signal(), Signal(), Signal()
@@ -46,14 +46,14 @@ class Loader(wiring.Component):
         m.d.comb += [
             is_weight.eq(d.zero_point == Space.WEIGHT),
             line_end.eq(is_weight | (word == words - 1)),
-            self.idle.eq((to_read == 0) & (between == 0)),
+            self.idle.eq(~reading & (between == 0)),
             came.eq(self.r.done & ~self.idle & ~self.clear),
         ]
         if config.pipelined:
             held, source = Signal(), Signal(config.line_bits)              # words of a line wait
             soon = word + read_latency(config) + 1 >= words                # they are done when
             m.d.comb += [                                                  # another comes
-                self.r.valid.eq((to_read != 0) & (is_weight | (~on_its_way & (~held | soon)))),
+                self.r.valid.eq(reading & (is_weight | (~on_its_way & (~held | soon)))),
                 copied.eq(Mux(is_weight, came, held & ~self.clear))]
             read_end = 1
             with m.If(copied & line_end):
@@ -61,7 +61,7 @@ class Loader(wiring.Component):
             with m.If(came & ~is_weight):
                 m.d.sync += [held.eq(1), source.eq(self.r.data)]
         else:
-            m.d.comb += [self.r.valid.eq((to_read != 0) & (is_weight | ~on_its_way)),
+            m.d.comb += [self.r.valid.eq(reading & (is_weight | ~on_its_way)),
                          copied.eq(came)]
             read_end = line_end
         read = self.r.valid & self.r.ready & read_end
@@ -69,7 +69,8 @@ class Loader(wiring.Component):
         with m.If(self.r.valid & self.r.ready):
             m.d.sync += on_its_way.eq(1)
         with m.If(read):
-            m.d.sync += [to_read.eq(to_read - 1), self.r.addr.eq(self.r.addr + 1)]
+            m.d.sync += [to_read.eq(to_read - 1), reading.eq(to_read != 1),
+                         self.r.addr.eq(self.r.addr + 1)]
         with m.If(came):
             m.d.sync += on_its_way.eq(0)
         with m.If(copied):
@@ -99,12 +100,13 @@ class Loader(wiring.Component):
         if config.row_masks:
             first = Mux(d.zero_point == Space.MASK, d.out_base << log2(config.L), first)
         with m.If(self.start):
-            m.d.sync += [to_read.eq(d.groups), self.r.addr.eq(d.res_base), target.eq(first),
-                         on_its_way.eq(0), word.eq(0)]
+            m.d.sync += [to_read.eq(d.groups), reading.eq(d.groups.any()),
+                         self.r.addr.eq(d.res_base), target.eq(first), on_its_way.eq(0),
+                         word.eq(0)]
         with m.Elif(copied):
             m.d.sync += target.eq(target + 1)
         with m.If(self.clear):
-            m.d.sync += [to_read.eq(0), between.eq(0)]
+            m.d.sync += [reading.eq(0), between.eq(0)]
             if config.pipelined:
                 m.d.sync += held.eq(0)
         return m

@@ -21,7 +21,7 @@ def second_members(config: CoreConfig) -> dict:
 
 
 def collected(m: Module, config: CoreConfig, keep, clear, pending: int = 0):
-    """Strobe after all beats but ``pending`` that ``keep`` announces; whether others are to come."""
+    """Strobe after all but ``pending`` of the beats that ``keep`` announces; whether more come."""
     count, done = Signal(range(config.beats + 1)), Signal()
     with m.If(keep):
         m.d.sync += count.eq(Mux(count == config.beats - 1, 0, count + 1))

@@ -54,6 +54,7 @@ class Seeker(wiring.Component):
         config = self.config
         inner = log2(config.window_rows)
         window, mask = Signal(config.window_bits), Signal(config.window_rows)
+        behind = Signal.like(window)
         rest, place, tail = Signal.like(mask), Signal(inner), self.final[:inner]
         in_last, turns, load = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -65,7 +66,8 @@ class Seeker(wiring.Component):
             load.eq(self.step & ~rest.any() & ~in_last),
             self.weight.eq(Mux(self.hold, self.base, self.base + self.row)),
             # The window behind that of the mask is read, or the one behind what is loaded.
-            self.addr.eq(Cat(Mux(turns, self.start, Mux(load, window + 2, window + 1)[:len(window)]),
+            behind.eq(Mux(load, window + 2, window + 1)),
+            self.addr.eq(Cat(Mux(turns, self.start, behind),
                              Mux(turns, self.following, self.buffer))),
         ]
         m.d.sync += self.ready.eq(turns & ~self.start)

@@ -1,6 +1,6 @@
 """What zeros are there, and what passing over them is worth: of a network, layer by layer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
@@ -11,7 +11,7 @@ from gen.cycles import predict
 from gen.fold import fold_channels
 from gen.lower import lower
 from gen.targets import PRESETS, Target
-from hw.config import ConfigError, CoreConfig
+from hw.config import CoreConfig
 from hw.drain import Drain
 from hw.issue import Issue
 from models.graph import Graph
@@ -155,13 +155,6 @@ def sparsity_table(graph: Graph, target: Target, layers: list[LayerSparsity]) ->
 
 def break_even_text() -> str:
     """Up to which density passing over zeros pays, on every preset."""
-    parts = []
-    for name, target in PRESETS.items():
-        try:
-            share = break_even(replace(target.config, skip="act"))
-            note = "" if target.config.skips else " with skip=act"
-            parts.append(f"{name} {share:.0%}{note}")
-        except ConfigError:
-            parts.append(f"{name} cannot skip")
+    parts = [f"{name} {break_even(target.config):.0%}" for name, target in PRESETS.items()]
     return (f"pays below this density of activations (3x3, {CHANNELS} channels): "
             f"{', '.join(parts)}; above it costs nothing")

@@ -36,8 +36,6 @@ def weight_of(window: dict, row: int) -> int | None:
 async def row_masks_keep_a_word_a_window_and_lane(dut):
     """Words written in any order, some twice; all of a window's read together meanwhile."""
     async def body(part, config, _):
-        if not config.row_masks:
-            return
         shape, windows, lanes = mask_write(config), config.row_mask_words, range(config.L)
         order = [(window, lane) for window in range(windows) for lane in lanes]
         kept = {}
@@ -53,7 +51,7 @@ async def row_masks_keep_a_word_a_window_and_lane(dut):
             if all((other, n) in kept for n in lanes):
                 wanted = sum(kept[other, n] << 32 * n for n in lanes)
                 assert part.get("o") == wanted, (window, lane, other)
-    await together(dut, "masks", body, both=False)
+    await together(dut, "masks", body, False, lambda config: config.row_masks)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -104,7 +102,7 @@ async def nonzero_marks_the_bytes_that_are_not_zero(dut):
                         assert found >> width * lane & (1 << width) - 1 == \
                             wanted[buffer, window, lane]
                     await part.edge()
-    await together(dut, "nonzero", body, both=False)
+    await together(dut, "nonzero", body, False, lambda config: config.scans)
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
@@ -145,7 +143,45 @@ async def scanner_finds_every_row_and_no_other(dut):
             part.set(i_valid=pins is not None, i=shape.const(pins or {}).as_bits(), step=step)
             await part.edge()
         assert got == wanted
-    await together(dut, "scanner", body, both=False)
+    await together(dut, "scanner", body, False, lambda config: config.scans)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def marks_show_the_bytes_that_do_not_multiply_to_zero(dut):
+    """Every window of every buffer, each lane at another; what was there before is gone."""
+    async def body(part, config, _):
+        shape, window = patch_write(config), config.window_rows
+        for every in (0, 1, 0):
+            wanted: dict = {}
+            part.set(all=every)
+            for line in range(config.patch_buffers * config.patch_lines):
+                data = [random.choice([-128, -128, 0, random.randint(-128, 127)])
+                        for _ in range(config.V)]
+                for at, value in enumerate(data):
+                    row = line * config.rows_per_line + at // config.L
+                    bit = bool(every or value != -128) << row % window
+                    key = row // window, at % config.L
+                    wanted[key] = wanted.get(key, 0) | bit
+                part.set(patch=shape.const({
+                    "valid": 1, "addr": line,
+                    "line": sum((v & 255) << 8 * n for n, v in enumerate(data))}).as_bits())
+                await part.edge()
+                part.set(patch=0)
+                for _ in range(random.choice([0, 0, 2])):
+                    await part.edge()
+            windows = config.patch_buffers * config.windows
+            for _ in range(3 * windows):
+                seen = [random.randrange(windows) for _ in range(config.L)]
+                part.set(addrs=sum(n << config.mark_addr_bits * lane
+                                   for lane, n in enumerate(seen)))
+                for _ in range(config.ram_latency):
+                    await part.edge()
+                await part.settled()
+                found = part.get("masks")
+                for lane, n in enumerate(seen):
+                    assert found >> window * lane & (1 << window) - 1 == wanted[n, lane]
+                await part.edge()
+    await together(dut, "marks", body, False, lambda config: config.seeks)
 
 
 class Bench:
@@ -171,7 +207,7 @@ class Bench:
         self.d = {
             "op": int(Opcode.CONV), "skip": skip, "chunked": int(full), "groups": count,
             "split": random.getrandbits(1), "out_w": out_w, "out_h": out_h,
-            "offset": random.choice([-128, 127, 0]), "group_rows": step,
+            "offset": -128 if config.narrow else random.choice([-128, 127, 0]), "group_rows": step,
             "w_base": random.randrange(there - count * step + 1)}
         if config.row_masks:
             self.d["packed"] = packed

@@ -23,9 +23,10 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
         lines = [v for v in (4, 8, 16, 32, 64) if max(columns, lanes) <= v <= lanes * columns
                  and (memory != "ice40" or v <= 8)]
     v = rng.choice(lines)
-    skips = ["off"] if memory == "ice40" else [
-        "off", "act", "both"][:2 + (v <= WINDOW_ROWS * lanes)]
     multiplier = rng.choice(["lut", "mult18x18d", "sb_mac16"])
+    skips = ["off", "act", "both"][:2 + (v <= WINDOW_ROWS * lanes)]
+    if memory == "ice40":
+        skips = ["off", "act"][:1 + (multiplier == "sb_mac16")]
     return CoreConfig(
         P=p, L=lanes, C=columns, V=v, Q=p * rng.choice(_rates(columns)),
         F=1 if memory == "ice40" else rng.choice([1, 2]),

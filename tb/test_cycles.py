@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,16 @@ CORES = {
     # two clusters whose lanes pass over zeros
     "skip": CoreConfig(P=2, L=4, C=4, V=8, Q=Fraction(4), F=2, act_lines=4096, weight_rows=1024,
                        patch_lines=64, patch_buffers=8, param_groups=64, skip="both"),
+    # the same without queues, everything through one port
+    "seek": CoreConfig(P=1, L=2, C=8, V=8, Q=Fraction(1, 2), F=1, act_lines=16384,
+                       weight_rows=256, patch_lines=64, patch_buffers=2, param_groups=8,
+                       skip="act", multiplier="sb_mac16", memory="ice40"),
     # two clusters on one port
     "crowd": CoreConfig(P=2, L=2, C=4, V=8, Q=Fraction(2), F=1, act_lines=4096, weight_rows=1024,
                         patch_lines=32, patch_buffers=2, param_groups=64),
 }
-EXACT = ("pair", "bytes", "wide", "skip")
+EXACT = ("pair", "bytes", "wide", "skip", "seek")
+SKIPPING = ("skip", "seek")
 SKIP_WITHIN = 0.03  # a layer of SKIP_LEAST cycles that passes over zeros
 SKIP_LEAST = 1000
 
@@ -131,15 +137,16 @@ def check_network(path: Path, target: Target, fit: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def skipping_core(tmp_path_factory):
-    """Return the simulator of the core that passes over zeros."""
-    return small_core.build(CORES["skip"], tmp_path_factory.mktemp("skip"))
+    """Return simulators of the cores that pass over zeros, each built once."""
+    return cache(lambda name: small_core.build(CORES[name], tmp_path_factory.mktemp(name)))
 
 
-def test_random_layers_that_skip_take_the_predicted_cycles(skipping_core):
+@pytest.mark.parametrize("name", SKIPPING)
+def test_random_layers_that_skip_take_the_predicted_cycles(name, skipping_core):
     """Given what they see: random inputs, of which a random part is zero."""
-    binary, rng = skipping_core, np.random.default_rng(5)
+    binary, rng = skipping_core(name), np.random.default_rng(5)
     seen = 0
-    for graph, program in skipping_programs():
+    for graph, program in skipping_programs(name):
         x = rng.integers(-128, 128, program.input.shape, np.int8)
         x[rng.random(x.shape) < rng.random()] = graph.tensors[graph.input].zero_point
         with Session(program, binary) as session:
@@ -153,9 +160,9 @@ def test_random_layers_that_skip_take_the_predicted_cycles(skipping_core):
     assert seen >= 10
 
 
-def skipping_programs() -> list:
+def skipping_programs(name: str) -> list:
     """Convolutions of several sizes, strides and depths, with ReLUs between them."""
-    found, rng, config = [], random.Random(9), CORES["skip"]
+    found, rng, config = [], random.Random(9), CORES[name]
     for number in range(12):
         net = Net((1, rng.randint(10, 18), rng.randint(10, 18), rng.randint(8, 24)), seed=number)
         net.conv(rng.randint(4, 24), (3, 3), activation="RELU")
@@ -164,7 +171,7 @@ def skipping_programs() -> list:
         net.prune_rows(rng.random(), config.C)
         graph = parse(net.bytes())
         target = replace(PRESETS["ecp5-85k"], config=config)
-        skip = ("on", "act", "weights")[number % 3]
+        skip = ("on", "act", "weights" if config.row_masks else "auto")[number % 3]
         found.append((graph, compile_model(graph, target, skip=skip)))
     return found
 
@@ -180,7 +187,7 @@ def test_zeros_of_both_kinds_make_a_layer_faster(skipping_core):
     for skip in ("off", "act", "weights", "on"):
         program = compile_model(graph, replace(PRESETS["ecp5-85k"], config=CORES["skip"]),
                                 skip=skip)
-        with Session(program, skipping_core) as session:
+        with Session(program, skipping_core("skip")) as session:
             inference = session.infer(x)
         assert np.array_equal(inference.output, sim.golden.run(graph, x)[program.output.tensor])
         cycles[skip] = inference.cycles

@@ -15,6 +15,8 @@ CONFIGS = {
     "one": CoreConfig(P=1, L=4, C=4, V=4, patch_buffers=2, **COMMON),
     "skip": CoreConfig(P=2, L=4, C=4, V=8, patch_buffers=8, skip="act", **COMMON),
     "both": CoreConfig(P=2, L=2, C=4, V=8, patch_buffers=4, skip="both", **COMMON),
+    "seek": CoreConfig(P=1, L=2, C=8, V=8, F=1, patch_buffers=4, skip="act", memory="ice40",
+                       multiplier="sb_mac16", **COMMON | {"act_lines": 16384}),
     "wide": CoreConfig(P=1, L=1, C=8, V=8, patch_buffers=8, **COMMON),
 }
 SPACING_BITS = 7
@@ -22,7 +24,7 @@ SPACING_BITS = 7
 
 def issue_of(config: CoreConfig):
     """Return the class that issues rows in this core."""
-    return SkipIssue if config.skips else Issue
+    return SkipIssue if config.scans else Issue
 
 
 def parts(config: CoreConfig, name: str) -> dict:

@@ -20,27 +20,31 @@ from gen.skip import skipping
 from gen.targets import PRESETS, resolve
 from hw.config import ConfigError, CoreConfig
 from hw.layout import Opcode
+from hw.marks import Marks
 from hw.masks import RowMasks
 from hw.nonzero import Nonzero
 from hw.scanner import Scanner
-from hw.skip import SkipIssue
 from models.tflite_reader import load, parse
 from sim.sparsity import break_even, sparsity
 from tb.bench import run_cocotb
 from tb.patch_model import buffers, patches, random_layer
 from tb.test_cells import Bundle
 from tb.test_cycles import FASHION
-from tb.test_lanes import SPACING_BITS
+from tb.test_lanes import SPACING_BITS, issue_of
 from tb.tflite_builder import Net
 
 SKIPPING = resolve("ecp5-25k", ["skip=act"])
 COMMON = {"act_lines": 160, "Q": 2, "param_groups": 16, "weight_rows": 2048, "skip": "act"}
+SEEKS = {"F": 1, "memory": "ice40", "multiplier": "sb_mac16", "act_lines": 16384}
 CONFIGS = {
     "two": CoreConfig(P=2, L=4, C=4, V=8, patch_lines=64, patch_buffers=8, **COMMON),
     "lines": CoreConfig(P=1, L=1, C=32, V=32, patch_lines=16, patch_buffers=2, **COMMON),
     "rows": CoreConfig(P=1, L=8, C=4, V=8, patch_lines=16, patch_buffers=8, **COMMON),
     "both": CoreConfig(P=2, L=4, C=4, V=8, patch_lines=64, patch_buffers=8, **COMMON
                        | {"skip": "both"}),
+    "seek": CoreConfig(P=1, L=2, C=8, V=8, patch_lines=64, patch_buffers=2, **COMMON | SEEKS),
+    "pairs": CoreConfig(P=1, L=4, C=4, V=8, patch_lines=16, patch_buffers=8, **COMMON | SEEKS),
+    "line": CoreConfig(P=1, L=1, C=8, V=8, patch_lines=16, patch_buffers=4, **COMMON | SEEKS),
     "alone": CoreConfig(P=1, L=1, C=16, V=16, patch_lines=16, patch_buffers=4, **COMMON
                         | {"skip": "both", "weight_rows": 2032}),
 }
@@ -49,8 +53,9 @@ CONFIGS = {
 def test_lanes_pass_over_zeros_only(tmp_path):
     parts = {}
     for name, config in CONFIGS.items():
-        parts |= {f"nonzero_{name}0": Nonzero(config), f"scanner_{name}0": Scanner(config)}
-        parts |= {f"issue_{name}{index}": SkipIssue(config, index, SPACING_BITS)
+        parts |= ({f"nonzero_{name}0": Nonzero(config), f"scanner_{name}0": Scanner(config)}
+                  if config.scans else {f"marks_{name}0": Marks(config)})
+        parts |= {f"issue_{name}{index}": issue_of(config)(config, index, SPACING_BITS)
                   for index in range(config.P)}
         if config.row_masks:
             parts[f"masks_{name}0"] = RowMasks(config)
@@ -67,8 +72,10 @@ def test_skipping_needs_a_core_that_can():
         skipping(None, CONFIGS["two"], "weights")
     with pytest.raises(ConfigError, match="V must be at most 16 [*] L = 16 with skip=both"):
         replace(CONFIGS["lines"], skip="both")
-    with pytest.raises(ConfigError, match="skip must be off with memory=ice40"):
-        CoreConfig(skip="act", memory="ice40", V=8, C=8, F=1, act_lines=16384)
+    with pytest.raises(ConfigError, match="skip must be off or act with memory=ice40"):
+        replace(CONFIGS["seek"], skip="both")
+    with pytest.raises(ConfigError, match="multiplier must be sb_mac16 with memory=ice40 and skip"):
+        replace(CONFIGS["seek"], multiplier="lut")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -95,8 +102,10 @@ def test_visits_take_the_busiest_lanes_rows(name):
                     rows = [(not d["skip"] or filled.data[at] != zero)
                             and (stored is None or stored[g, first + at // config.L, lane])
                             for at in range(lane, min(len(filled.data), len(patch)), config.L)]
-                    tail = (filled.rows - 1) // config.window_rows * config.window_rows
-                    lanes.append(sum(rows) + (not any(rows[tail:])))
+                    windows = [sum(rows[at:at + config.window_rows])
+                               for at in range(0, filled.rows, config.window_rows)]
+                    lanes.append(sum(max(1, n) for n in windows[:-1]) + max(2, windows[-1])
+                                 if config.seeks else sum(windows) + (not windows[-1]))
                 wanted.append(max(lanes))
         found = visit_cycles(config, d, np.frombuffer(memory, np.int8), stored)
         assert found.reshape(-1).tolist() == wanted, d
@@ -158,14 +167,14 @@ def test_sparsity_tells_zeros_and_their_worth(capsys):
     images = FASHION.parent / "images.npy"
     assert systolith.main(["sparsity", str(FASHION), "--input", str(images), "-n", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "zero activations" in printed and "up5k cannot skip" in printed
+    assert "zero activations" in printed and "up5k 9" in printed
     layers = sparsity(load(FASHION), SKIPPING, np.load(images)[:2])
     assert [layer.name for layer in layers if layer.activations is None] == [
         "op01_MAX_POOL_2D", "op06_MAX_POOL_2D", "op10_AVERAGE_POOL_2D"]
     for layer in layers:
         assert 1 - 1e-9 <= layer.expected <= layer.ideal + 0.02
     assert sum(layer.dense for layer in layers) > 1.4 * sum(layer.skipping for layer in layers)
-    still = sparsity(load(FASHION), PRESETS["up5k"], np.load(images)[:1])
+    still = sparsity(load(FASHION), resolve("up5k", ["skip=off"]), np.load(images)[:1])
     assert all(layer.expected == 1 for layer in still)
 
 
@@ -182,8 +191,8 @@ def test_report_says_what_skipping_is_worth(capsys, tmp_path):
     off = json.loads((tmp_path / "report.json").read_text())
     assert off["cycles"] == off["skipping"]["dense_cycles"] == report["skipping"]["dense_cycles"]
     assert "passed over in" not in capsys.readouterr().out
-    assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--skip", "on",
-                           "-o", str(tmp_path / "none")]) == 2
+    assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--set",
+                           "skip=off", "--skip", "on", "-o", str(tmp_path / "none")]) == 2
     assert "must meet a core with skip=act, not skip=off" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
