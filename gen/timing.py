@@ -150,7 +150,8 @@ class Run:
         if not config.scans:
             return committed + 2 + config.seeks, 0
         lead = config.ram_latency + 2 + Scanner.LATENCY
-        begin = max(committed + Nonzero.LATENCY + 1, self._fetched + Prefetch.OVERHEAD)
+        begin = max(committed + Nonzero.LATENCY + Prefetch.LATENCY - 1,
+                    self._fetched + Prefetch.OVERHEAD)
         self._fetched = begin + -(-rows // config.window_rows)
         return begin + lead, self._fetched + lead - 1
 

@@ -178,15 +178,14 @@ class Core(wiring.Component):
             with m.If(chosen):
                 mask, data = as_line(config, source)
                 m.d.comb += [words.addr.eq(source.addr), words.mask.eq(mask), words.data.eq(data)]
-        other_writes, other_reads = [words], [loader.r, host.r]
+        # Feeders read all the time, the host a word now and then: it does not wait for them.
+        others = [sequencer.r, host.r]
         if config.F == 1:
-            shares = [(writes + other_writes, [*residuals, sequencer.r, *feeds, *other_reads])]
+            shares = [([*writes, words], [*residuals, *others, *feeds, loader.r])]
         elif config.P == 1:
-            shares = [([], feeds),
-                      (writes + other_writes, [*residuals, sequencer.r, *other_reads])]
+            shares = [([], feeds), ([*writes, words], [*residuals, *others, loader.r])]
         else:
-            shares = [(writes[:1] + other_writes,
-                       [residuals[0], sequencer.r, feeds[0], *other_reads]),
+            shares = [([writes[0], words], [residuals[0], *others, feeds[0], loader.r]),
                       (writes[1:], residuals[1:] + feeds[1:])]
         arbiters = []
         for index, (writers, readers) in enumerate(shares):

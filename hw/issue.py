@@ -100,7 +100,7 @@ class Issue(wiring.Component):
     @staticmethod
     def apart(config: CoreConfig, cycles: int) -> int:
         """``spacing`` for a drain of so many cycles: a step of the walk takes some, too."""
-        return max(cycles, 3 + config.skips if config.pipelined else 2)
+        return max(cycles, 3 if config.pipelined and not config.skips else 2)
 
     def elaborate(self, platform):
         m = Module()

@@ -19,7 +19,8 @@ class Nonzero(wiring.Component):
     zero : In(signed 8), all : In(1)
         The byte that stands for zero; none does.
     o : Out(patch_write)
-        The same, when the masks of its rows can be read: ``LATENCY`` cycles later.
+        The same, ``LATENCY`` cycles later; ``READABLE`` cycles after it the masks of its rows can
+        be read.
     buffer, window : In
         What is read: masks of a buffer's rows ``window * window_rows`` on.
     masks : Out(array of L x window_rows)
@@ -27,7 +28,8 @@ class Nonzero(wiring.Component):
         Undefined behind the buffer's last row.
     """
 
-    LATENCY = 3      # verdicts, window, memory
+    LATENCY = 1      # verdicts
+    READABLE = 2     # window, memory
 
     def __init__(self, config: CoreConfig):
         self.config = config
@@ -47,7 +49,7 @@ class Nonzero(wiring.Component):
         zero = self.zero.as_unsigned()
         m.d.sync += [verdicts[b].eq(self.all | (self.patch.line.word_select(b, 8) != zero))
                      for b in range(config.V)]
-        later = delayed(m, self.patch.as_value(), 1)
+        later = delayed(m, self.patch.as_value(), self.LATENCY)
         patch = data.View(patch_write(config), later)
         # A window's lines come one after the other; each write holds all that are there.
         address = patch.addr // lines
@@ -62,6 +64,6 @@ class Nonzero(wiring.Component):
                          self.masks[lane].eq(ram.r_data.word_select(lane, config.window_rows))]
         m.d.sync += [ram.w_en.eq(patch.valid), ram.w_addr.eq(address)]
         m.d.comb += [ram.r_addr.eq(Cat(self.window[:log2(config.windows)], self.buffer)),
-                     self.o.eq(delayed(m, later, self.LATENCY - 1))]
+                     self.o.eq(later)]
         return m
 

@@ -50,10 +50,12 @@ class Prefetch(wiring.Component):
 
     Behaviour
     ---------
-    A visit of n windows takes n + 3 cycles; that of a patch which is not there waits for it.
+    A visit of n windows takes n + 1 cycles; that of a patch which is not there waits for it. Its
+    first window is read ``LATENCY`` cycles after its commit.
     """
 
-    OVERHEAD = 3
+    OVERHEAD = 1
+    LATENCY = 2      # fresh, active
 
     def __init__(self, config: CoreConfig, index: int):
         self.config, self.index = config, index
@@ -74,27 +76,29 @@ class Prefetch(wiring.Component):
         m.submodules.passes = passes = PassWalk(config, self.index)
         count = config.patch_buffers
         used, fresh = Signal(count), Signal(count)
-        active, pause, buffer = Signal(), Signal(2), Signal(config.buffer_bits)
+        active, buffer = Signal(), Signal(config.buffer_bits)
         chosen = self._buffer(m, buffer)
         left, refetch, releases = Signal(row_bits(config)), Signal(), Signal()
         begin, over, ends = Signal(), Signal(), Signal()
-        base, upcoming = self._weights(m, passes, over & self.visit.ends)
+        base, upcoming = self._weights(m, passes, ends)
         m.d.comb += [
             passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
             releases.eq(refetch | passes.last_group),
-            begin.eq(~active & ~pause.any() & fresh.bit_select(buffer, 1)),
-            self.valid.eq(active & ~self.full), self.end.eq(left <= config.window_rows),
-            over.eq(self.valid & self.end), self.buffer.eq(buffer), self.rows.eq(left),
+            begin.eq(~active & fresh.bit_select(buffer, 1)),
+            self.valid.eq(active & ~self.full), over.eq(self.valid & self.end),
+            ends.eq(over & self.visit.ends), passes.step.eq(ends),
+            self.buffer.eq(buffer), self.rows.eq(left),
         ]
         m.d.sync += refetch.eq(d.by_channel | d.chunked)
-        # A visit's windows, one a cycle; the walk then needs its time.
-        m.d.sync += pause.eq(pause - pause.any())
+        # A visit's windows, one a cycle; which is the last one is known before.
         with m.If(begin):
-            m.d.sync += [active.eq(1), left.eq(chosen.rows), self.window.eq(0)]
+            m.d.sync += [active.eq(1), left.eq(chosen.rows), self.end.eq(chosen.single),
+                         self.window.eq(0)]
         with m.Elif(over):
-            m.d.sync += [active.eq(0), buffer.eq(buffer + releases), pause.eq(self.OVERHEAD - 1)]
+            m.d.sync += [active.eq(0), buffer.eq(buffer + releases)]
         with m.Elif(self.valid):
-            m.d.sync += [left.eq(left - config.window_rows), self.window.eq(self.window + 1)]
+            m.d.sync += [left.eq(left - config.window_rows), self.window.eq(self.window + 1),
+                         self.end.eq(left <= 2 * config.window_rows)]
         m.d.sync += [self.visit_valid.eq(begin & ~self.clear), self.visit.buffer.eq(buffer),
                      self.visit.ends.eq(chosen.last), self.visit.release.eq(releases),
                      self.visit.ahead.eq(chosen.ahead),
@@ -105,8 +109,6 @@ class Prefetch(wiring.Component):
             m.d.sync += self.visit.base.eq(base - chosen.ahead)
         # Weights go on within a pass, then with the next group.
         behind = Signal(len(base))
-        m.d.comb += passes.step.eq(ends)
-        m.d.sync += ends.eq(over & self.visit.ends)
         with m.If(begin):
             m.d.sync += behind.eq(base + chosen.own)
         with m.If(over):
@@ -126,8 +128,7 @@ class Prefetch(wiring.Component):
         m.d.comb += [self.error_patch.eq(over & ~self.visit.ends & ~refetch),
                      self.error_address.eq(late & beyond & ~d.is_max)]
         with m.If(self.clear):
-            m.d.sync += [active.eq(0), pause.eq(0), used.eq(0), fresh.eq(0), buffer.eq(0),
-                         ends.eq(0)]
+            m.d.sync += [active.eq(0), used.eq(0), fresh.eq(0), buffer.eq(0)]
         return m
 
     def _places(self, m, begin, first):
@@ -140,9 +141,12 @@ class Prefetch(wiring.Component):
             m.d.sync += self.place.eq(self.place + pitch)
 
     def _held_shape(self):
-        """``own``: weight rows (words of masks) of its own; ``ahead``: rows before the first."""
+        """``own``: weight rows (words of masks) of its own; ``ahead``: rows before the first.
+
+        ``single``: it has one window.
+        """
         rows = row_bits(self.config)
-        return data.StructLayout({"rows": rows, "last": 1, "own": rows, "ahead": rows})
+        return data.StructLayout({"rows": rows, "single": 1, "last": 1, "own": rows, "ahead": rows})
 
     def _buffer(self, m, buffer):
         """What is known of a buffer since its commit."""
@@ -156,8 +160,8 @@ class Prefetch(wiring.Component):
             own = Mux(self.d.packed, windows, own)
         m.d.comb += [
             write.en.eq(patch.commit), write.addr.eq(patch.addr[config.patch_addr_bits:]),
-            write.data.rows.eq(patch.rows), write.data.last.eq(patch.last),
-            write.data.own.eq(own),
+            write.data.rows.eq(patch.rows), write.data.single.eq(patch.rows <= config.window_rows),
+            write.data.last.eq(patch.last), write.data.own.eq(own),
             write.data.ahead.eq(Mux(strip, patch.rows - self.d.kernel_h, 0)),
             read.addr.eq(buffer)]
         return read.data

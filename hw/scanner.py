@@ -48,7 +48,7 @@ class Scanner(wiring.Component):
 
     DEPTH = 16       # windows in the queue, a memory of LUTs
     ROOM = 8         # of these, that may still come when it says that it is full
-    LATENCY = 3      # queue, mask, row
+    LATENCY = 2      # mask, row
 
     def __init__(self, config: CoreConfig):
         self.config = config
@@ -63,7 +63,7 @@ class Scanner(wiring.Component):
         shape, queue_bits = window_shape(self.config), log2(self.DEPTH)
         m.submodules.queue = queue = Memory(shape=shape, depth=self.DEPTH, init=[])
         write, read = queue.write_port(), queue.read_port(domain="comb")
-        level, take = Signal(queue_bits + 1), Signal()
+        level, waits, take = Signal(queue_bits + 1), Signal(), Signal()
         push = self.i_valid & (self.i.mask.any() | self.i.end)
         m.d.comb += [write.en.eq(push), write.data.eq(self.i)]
         m.d.sync += [write.addr.eq(write.addr + push), read.addr.eq(read.addr + take),
@@ -73,9 +73,10 @@ class Scanner(wiring.Component):
         there, window, load = Signal(), Signal(shape), Signal()
         rest = without_lowest(window.mask)
         m.d.comb += [load.eq(~self.valid | self.step),
-                     take.eq(level.any() & (~there | (load & ~rest.any())))]
-        with m.If(take):
-            m.d.sync += [there.eq(1), window.eq(read.data)]
+                     waits.eq(level.any()),
+                     take.eq((waits | push) & (~there | (load & ~rest.any())))]
+        with m.If(take):             # past the queue, if that is empty
+            m.d.sync += [there.eq(1), window.eq(Mux(waits, read.data, self.i))]
         with m.Elif(load):
             m.d.sync += [there.eq(rest.any()), window.mask.eq(rest)]
         with m.If(load):

@@ -10,6 +10,7 @@ from hw.layout import Opcode
 from hw.masks import BASE_BITS, mask_write
 from hw.nonzero import Nonzero
 from hw.packer import patch_write
+from hw.prefetch import Prefetch
 from hw.scanner import window_shape
 from tb.cocotb_lanes import LONGEST, together
 from tb.drive import descriptor
@@ -89,7 +90,7 @@ async def nonzero_marks_the_bytes_that_are_not_zero(dut):
                         assert part.get("o") == sent.popleft()
                         await part.edge()
             part.set(patch=0)
-            for _ in range(Nonzero.LATENCY):
+            for _ in range(Nonzero.LATENCY + Nonzero.READABLE):
                 await part.edge()
             for buffer in range(config.patch_buffers):
                 for window in range(config.windows):
@@ -234,7 +235,7 @@ class Bench:
                          for lane in range(config.L)]
                 lanes = [a + b for a, b in zip(lanes, found, strict=True)]
                 windows = -(-len(chunk) // config.window_rows)
-                self.cost += max(windows + 3, *(1 + len(rows) for rows in found))
+                self.cost += max(windows + Prefetch.OVERHEAD, *(1 + len(rows) for rows in found))
             self.wanted.append(lanes)
 
     def _window(self):

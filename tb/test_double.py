@@ -32,6 +32,7 @@ from tb.tflite_builder import Net
 
 SEEDS = (0, 3, 5, 8, 11)       # cores of one and two clusters, on RAM blocks and SPRAM
 NETWORKS, INPUTS, CHUNK = 3, 5, 7
+ANSWER = 20     # cycles of a read during a run and of one of CYCLES, at most
 SLACK = 30_000  # cycles an input, of packets besides their data and of their execution
 
 
@@ -60,6 +61,9 @@ class Host:
 
     def status(self):
         return int(self.device.read(Space.REGS, REGISTER["STATUS"], 1)[0])
+
+    def cycles(self):
+        return int(self.device.read(Space.REGS, REGISTER["CYCLES"], 1)[0])
 
     def send(self, x, turn):
         """Write an input bit by bit; what is read of it meanwhile is right."""
@@ -218,3 +222,21 @@ def test_two_inputs_that_do_not_fit_are_refused(fashion):
     assert 0 < least < 1024
     with pytest.raises(FitError, match="activation memory must hold"):
         compile_in(least, double=True)
+
+
+def test_reads_do_not_wait_for_a_layer_that_reads_all_the_time(tmp_path):
+    """MAX_POOL on a memory of one port, whose feeder takes every cycle that it is left."""
+    config = replace(config_of(0), F=1, P=1)
+    graph = parse(Net((1, 16, 16, config.V), seed=1).max_pool((3, 3), stride=(1, 1)).bytes())
+    program = compile_model(graph, replace(PRESETS["ecp5-25k"], config=config), double=True)
+    x, waits = inputs_of(graph, 1)[0], []
+    with Device(build(config, tmp_path)) as device:
+        host = Host(device, program, random.Random(1))
+        host.send(x, 0)
+        host.start(0)
+        while host.status() & BUSY:
+            before = host.cycles()
+            device.read(Space.ACT, 0, 1)
+            waits.append(host.cycles() - before)
+        assert np.array_equal(host.receive(0), expected_of(graph, program, x))
+    assert len(waits) > 50 and max(waits) <= ANSWER, waits
