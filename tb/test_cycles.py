@@ -219,8 +219,9 @@ def test_every_network_on_every_preset_takes_the_predicted_cycles(network, name,
 
 
 def test_compile_prints_and_writes_the_prediction(capsys, tmp_path):
-    program = compile_model(load(FASHION), resolve("up5k"))
-    assert systolith.main(["compile", str(FASHION), "--target", "up5k", "-o", str(tmp_path)]) == 0
+    program = compile_model(load(FASHION), resolve("up5k"), skip="off")
+    assert systolith.main(["compile", str(FASHION), "--target", "up5k", "--skip", "off",
+                           "-o", str(tmp_path)]) == 0
     printed, report = capsys.readouterr().out, json.loads((tmp_path / "report.json").read_text())
     found = predict(program)
     total = sum(cycles.total for cycles in found)
