@@ -9,7 +9,7 @@ from gen.activity import assumed_cycles, skips
 from gen.image import Program
 from gen.masks import stored_rows
 from gen.patches import fillings, share
-from gen.store import Arrivals, Store, page_sizes
+from gen.store import Arrivals, Store, contents
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.issue import PAUSE_PITCH
@@ -63,7 +63,7 @@ def predict(program: Program, store: Store = STORE,
         As if no descriptor passed over zeros.
     """
     config = program.core_config
-    arrivals = Arrivals(store, page_sizes(program.stream))
+    arrivals = Arrivals(store, contents(program.stream))
     steals = config.P == 2 and config.host_stores
     found: list[Cycles] = []
     first = _fetch_cycles(config, DESCRIPTOR_WORDS) - _exposed(config)      # nothing hides it

@@ -8,7 +8,7 @@ MULTIPLIERS = ("lut", "mult18x18d", "sb_mac16")
 MEMORIES = ("plain", "dp16kd", "ice40")
 SKIPS = ("off", "act", "both")
 WINDOW_ROWS = 16         # rows that a lane searches at a time
-PROGRAM_VERSION = 5
+PROGRAM_VERSION = 6
 
 
 class ConfigError(ValueError):

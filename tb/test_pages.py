@@ -14,7 +14,7 @@ from gen.cycles import descriptors, predict
 from gen.pages import Paging
 from gen.report import markdown
 from gen.ring import Ring
-from gen.store import Store, page_sizes
+from gen.store import Kind, Store, contents
 from gen.targets import PRESETS, FitError, resolve
 from hw.config import CoreConfig
 from hw.layout import Opcode, Space
@@ -89,12 +89,12 @@ def test_networks_equal_golden_whenever_their_pages_come():
             for tensor, values in run_program(program, x, seed, eager).items():
                 assert np.array_equal(values, golden[tensor]), (tensor, eager)
         streams.append(bool(program.stream))
-        zeros.append(any(page[2] for page in page_sizes(program.stream)))
+        packed.append(any(Kind.MASK in page.steps for page in contents(program.stream)))
 
     streams: list[bool] = []
-    zeros: list[bool] = []
+    packed: list[bool] = []
     case()
-    assert sum(streams) > len(streams) // 2 and sum(zeros) > 4
+    assert sum(streams) > len(streams) // 2 and sum(packed) > 4
 
 
 @pytest.mark.parametrize("skip", ["off", "act"])
@@ -147,11 +147,11 @@ def test_pages_wait_for_descriptors_that_precede_their_wait():
     target = replace(PRESETS["ecp5-25k"], config=config)
     graph = parse(Net((1, 6, 6, 16), seed=4).conv(64).conv(64).bytes())
     program = compile_model(graph, target)
-    sizes = page_sizes(program.stream)
-    assert sizes and "page" in markdown(program)
-    assert any(after for after, *_ in sizes)
+    pages = contents(program.stream)
+    assert pages and "page" in markdown(program)
+    assert any(page.after for page in pages)
     weights = (9 * 16 * 64 + 9 * 64 * 64) + 2 * 64 * 12     # three words a channel
-    assert 4 * sum(words for _, words, _ in sizes) == weights
+    assert 4 * sum(page.words for page in pages) == weights
     assert Space.STORE in {section.space for section in program.sections}
 
 
