@@ -173,7 +173,7 @@ class _Planner:
         homes = bytes(self.images.pop(Space.ACT))
         ring = self.rings.get(Space.ACT)
         commands, pages = tuple(self.commands), tuple(self.pages)
-        if len(self.rings) > 1:      # else they are
+        if self.config.host_stores:      # LOADs need homes in the order of the commands
             commands, pages = _sorted(commands, pages)
         return Plan(commands=commands, homes=homes, pages=pages,
                     home_lines=ring.size if ring else len(homes) // self.config.V,

@@ -91,6 +91,11 @@ class Content:
         """That the pager writes."""
         return int((self.steps != Kind.MASK).sum())
 
+    @property
+    def packed(self) -> bool:
+        """Its first word is a mask."""
+        return bool(self.steps[0] == Kind.MASK)
+
     def runs(self) -> list[tuple[int, int]]:
         """Of each step that takes a word, and END: how many words of zero precede it, its kind."""
         steps = np.append(self.steps, Kind.END)
@@ -109,7 +114,7 @@ class Arrivals:
     """
 
     def __init__(self, store: Store, pages: Sequence[Content]):
-        self._store, self._pages = store, pages
+        self._interval, self._pages = store.interval, pages
         self._due = store.latency * TICKS      # when the next word is offered, in TICKS
         self._times: list[int] = []
         self._ready = 0                        # when the pager is done with the last page
@@ -139,6 +144,9 @@ class Arrivals:
                 self._take(self._ready)            # which descriptor must run
                 self._take(begin[page.after] + 2)
                 self._last, self._left = self._take(0), page.runs()[::-1]
+            if end == FOREVER and not page.packed:     # at once, but for the last word
+                self._due += len(self._left[2:]) * self._interval
+                del self._left[2:]
             while self._left:
                 zeros, kind = self._left.pop()
                 some = int(min(zeros, (end - self._last) // pitch))
@@ -159,7 +167,7 @@ class Arrivals:
     def _take(self, ready):
         """The cycle in which the pager takes a word that it is ready for from a cycle on."""
         taken = max(-(-self._due // TICKS), ready)
-        self._due = max(self._due + self._store.interval, (taken + 1) * TICKS)
+        self._due = max(self._due + self._interval, (taken + 1) * TICKS)
         return taken
 
 

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cocotb
 
@@ -38,9 +38,9 @@ class Page:
         count = len(self.data) | self.packed << PAGE_PACKED
         head = [self.after, count, self.space << 29 | self.offset]
         first = len(self.data) % PAGE_MASK_WORDS
-        starts = [0] * (first > 0) + list(range(first, len(self.data), PAGE_MASK_WORDS))
-        for start, end in pairwise([*starts, len(self.data)] if self.packed else []):
-            group = self.data[start:end]
+        edges = sorted({0, *range(first, len(self.data) + 1, PAGE_MASK_WORDS)})
+        for begin, end in pairwise(edges if self.packed else []):
+            group = self.data[begin:end]
             head += [sum((word != 0) << n for n, word in enumerate(group)), *filter(None, group)]
         return head if self.packed else head + self.data
 
@@ -208,12 +208,14 @@ async def pages_that_leave_their_memory_are_errors_and_not_written(dut):
 async def silence_is_progress_until_patience_ends(dut):
     bench = await awake(dut)
     config, rng = bench.config, bench.rng
-    for patience in (0, 1, 5):
-        await bench.rewind(stream([Page(0, spaces(config)[0], 0, [1, 2, 3])])[:4], 1.0)
+    for patience, packed, there in product((0, 1, 5), [False] + [True] * config.host_stores,
+                                           (3, 4, 5)):
+        page = Page(0, spaces(config)[0], 0, [1, 2, 3], packed)
+        await bench.rewind(stream([page])[:there], 1.0)
         await bench.cycle(running=1, start=1, wanted=1, patience=patience)
         for _ in range(40):
             await bench.cycle(running=1)
-        assert bench.position == 4
+        assert bench.position == there
         ticks, late = 0, 0
         for _ in range(200):
             tick = rng.random() < 0.1
