@@ -89,9 +89,13 @@ def predict(program: Program, store: Store = STORE,
 
 
 def _stolen(arrivals, begin, late, cycles):
-    """With the cycles that the pager takes from the lanes, where there are no others for it."""
+    """With the cycles that the pager takes from the lanes, where there are no others for it.
+
+    What it takes from lanes that are ahead of their drain, these wait less: the more of the two
+    bounds it.
+    """
     free, stolen = max(0, cycles.feed + cycles.drain - LATENCY), 0
-    pitch = cycles.total / (free + (cycles.total - free) / PAUSE_PITCH)
+    pitch = cycles.total / max(free, (cycles.total - free) / PAUSE_PITCH)
     while more := arrivals.during(begin, begin[-1] + late + cycles.total + stolen, pitch):
         lost = max(0, more - free)
         free, stolen = max(0, free - more), stolen + lost
