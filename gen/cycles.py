@@ -9,7 +9,7 @@ from gen.activity import assumed_cycles, skips
 from gen.image import Program
 from gen.masks import stored_rows
 from gen.patches import fillings, share
-from gen.store import Arrivals, Store, page_sizes
+from gen.store import Arrivals, Store, contents
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
 from hw.issue import PAUSE_PITCH
@@ -63,7 +63,7 @@ def predict(program: Program, store: Store = STORE,
         As if no descriptor passed over zeros.
     """
     config = program.core_config
-    arrivals = Arrivals(store, page_sizes(program.stream))
+    arrivals = Arrivals(store, contents(program.stream))
     steals = config.P == 2 and config.host_stores
     found: list[Cycles] = []
     first = _fetch_cycles(config, DESCRIPTOR_WORDS) - _exposed(config)      # nothing hides it
@@ -89,9 +89,13 @@ def predict(program: Program, store: Store = STORE,
 
 
 def _stolen(arrivals, begin, late, cycles):
-    """With the cycles that the pager takes from the lanes, where there are no others for it."""
+    """With the cycles that the pager takes from the lanes, where there are no others for it.
+
+    What it takes from lanes that are ahead of their drain, these wait less: the more of the two
+    bounds it.
+    """
     free, stolen = max(0, cycles.feed + cycles.drain - LATENCY), 0
-    pitch = cycles.total / (free + (cycles.total - free) / PAUSE_PITCH)
+    pitch = cycles.total / max(free, (cycles.total - free) / PAUSE_PITCH)
     while more := arrivals.during(begin, begin[-1] + late + cycles.total + stolen, pitch):
         lost = max(0, more - free)
         free, stolen = max(0, free - more), stolen + lost

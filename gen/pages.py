@@ -7,10 +7,12 @@ backing store while the core computes. Part of a memory may keep what is used fi
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from gen.lower.steps import Layer, Step, choose_split
 from gen.masks import mask_words
 from gen.ring import Ring, Tenant
-from gen.stream import Page, cut
+from gen.stream import Page, make_page
 from gen.targets import FitError
 from hw.config import CoreConfig
 from hw.layout import PAGE_WORD_BITS, Opcode, Space
@@ -78,15 +80,12 @@ class Paging:
         Whether tables come as pages too, where the host writes them; else they have homes.
     lines : int
         Lines of the activation memory for homes that rotate, where pages go there.
-    run : int
-        Words of zero in a row that are not sent: two headers take 6.
     """
 
     share: int
     kept: Fraction = Fraction(0)
     tables: bool = False
     lines: int = 0
-    run: int = 8
 
 
 def rows_needed(layers: tuple[Layer, ...], config: CoreConfig) -> int:
@@ -118,8 +117,6 @@ def make_plan(layers: tuple[Layer, ...], config: CoreConfig, paging: Paging | No
     """
     plan = _Planner(layers, config, paging).run()
     most = (1 << config.index_bits) - 1
-    if len(plan.pages) > most and paging:
-        plan = _Planner(layers, config, replace(paging, run=1 << PAGE_WORD_BITS)).run()
     if plan.pages and max(len(plan.pages), len(plan.commands)) > most:
         raise ModelError(f"the program must have at most {most} pages and descriptors, not "
                          f"{len(plan.pages)} and {len(plan.commands)}; use a larger target")
@@ -175,7 +172,10 @@ class _Planner:
                 self._step(index, layer, step)
         homes = bytes(self.images.pop(Space.ACT))
         ring = self.rings.get(Space.ACT)
-        return Plan(commands=tuple(self.commands), homes=homes, pages=tuple(self.pages),
+        commands, pages = tuple(self.commands), tuple(self.pages)
+        if self.config.host_stores:      # LOADs need homes in the order of the commands
+            commands, pages = _sorted(commands, pages)
+        return Plan(commands=commands, homes=homes, pages=pages,
                     home_lines=ring.size if ring else len(homes) // self.config.V,
                     sections={space: bytes(image) for space, image in self.images.items() if image})
 
@@ -284,8 +284,8 @@ class _Planner:
                 for first in range(begin, end, most):
                     last = min(end, first + most)
                     data = block[(first - tenant.begin) * unit:(last - tenant.begin) * unit]
-                    self.pages += cut(self.config, space, (self.kept[space] + first) * unit,
-                                      after, data, self.paging.run)
+                    self.pages.append(make_page(
+                        self.config, space, (self.kept[space] + first) * unit, after, data))
         return tenant
 
     def _load_written(self, index, step, start, count):
@@ -342,6 +342,20 @@ class _Planner:
             raise FitError(f"{layer.name} {name} must be at least {least * each} for its "
                            f"{least} column groups of a line, not {there}; {remedy}use --fit or a "
                            f"larger target")
+
+
+def _sorted(commands, pages):
+    """Commands and pages: none comes behind one that has to wait longer.
+
+    Pages of one place stay in turn, and no WAIT is for a page behind one that waits for a later
+    command: each page may be written before the command that needs it.
+    """
+    order = np.argsort([page.after for page in pages], kind="stable")
+    arrived = np.maximum.accumulate(np.argsort(order)) + 1    # when so many were there before
+    return (tuple(replace(command, fields=command.fields | {
+        "groups": int(arrived[command.fields["groups"] - 1])})
+        if command.fields["op"] == Opcode.WAIT else command for command in commands),
+        tuple(pages[n] for n in order))
 
 
 def _extra(step):

@@ -6,7 +6,7 @@ from gen.activity import ASSUMED_DENSITY, skips
 from gen.cycles import STORE, Cycles, descriptors, predict, utilization
 from gen.fold import FoldedTensor
 from gen.image import LayerInfo, Program
-from gen.store import Store, page_sizes
+from gen.store import Store, contents
 
 PASSES = {"off": "", "act": "activations", "weights": "weight rows",
           "both": "activations, weight rows"}
@@ -19,7 +19,7 @@ FOOTNOTE = ("Cycles are predicted; of these, load: constants copied, page: waite
 def summarize(program: Program, store: Store = STORE) -> dict:
     """The report as plain values."""
     found = predict(program, store)
-    pages = page_sizes(program.stream)
+    pages = contents(program.stream)
     total, macs = sum(x.total for x in found), sum(x.macs for x in program.layers)
     return {
         "model": program.model, "target": program.target, "config": program.config,

@@ -3,13 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from fractions import Fraction
-from math import ceil, inf
+from math import ceil
 
-from hw.layout import PAGE_HEAD_WORDS, PAGE_WORD_BITS, PAGE_ZEROS
+import numpy as np
+
+from hw.layout import PAGE_HEAD_WORDS, PAGE_MASK_WORDS, PAGE_PACKED, PAGE_WORD_BITS
 from models.graph import ModelError
 
 TICKS = 256     # of a cycle, in which the simulator counts
+FOREVER = 1 << 60   # cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +62,64 @@ class Store:
         return int(4 * TICKS / self.rate)
 
 
+class Kind(IntEnum):
+    """What the pager does with a page, step by step."""
+
+    ZERO = 0      # writes a word of zero
+    WORD = 1      # takes a word and writes it
+    MASK = 2      # takes a mask
+    END = 3       # no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A page of a stream.
+
+    Parameters
+    ----------
+    after : int
+        The first descriptor that may run.
+    steps : numpy.ndarray of Kind
+        Without END.
+    """
+
+    after: int
+    steps: np.ndarray
+
+    @property
+    def words(self) -> int:
+        """That the pager writes."""
+        return int((self.steps != Kind.MASK).sum())
+
+    @property
+    def packed(self) -> bool:
+        """Its first word is a mask."""
+        return bool(self.steps[0] == Kind.MASK)
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Of each step that takes a word, and END: how many words of zero precede it, its kind."""
+        steps = np.append(self.steps, Kind.END)
+        taking = np.flatnonzero(steps)
+        zeros = np.diff(taking, prepend=-1) - 1
+        return list(zip(zeros.tolist(), steps[taking].tolist(), strict=True))
+
+
 class Arrivals:
     """Follows the pager through a program's pages.
 
     Parameters
     ----------
     store : Store
-    pages : sequence of (int, int, bool)
-        As `page_sizes` returns them.
+    pages : sequence of Content
     """
 
-    def __init__(self, store: Store, pages: Sequence[tuple[int, int, bool]]):
-        self._store, self._pages = store, pages
+    def __init__(self, store: Store, pages: Sequence[Content]):
+        self._interval, self._pages = store.interval, pages
         self._due = store.latency * TICKS      # when the next word is offered, in TICKS
         self._times: list[int] = []
         self._ready = 0                        # when the pager is done with the last page
-        self._left, self._last = 0, 0.0        # words of the page, when its last one so far came
+        self._left: list[tuple[int, int]] = [] # runs of the page, the last one first
+        self._last = 0.0                       # when its last step so far was
 
     def until(self, count: int, begin: Sequence[int]) -> int:
         """Cycle in which so many pages have arrived; ``begin``: when each descriptor began."""
@@ -81,59 +127,65 @@ class Arrivals:
         return self._times[count - 1]
 
     def during(self, begin: Sequence[int], end: int, pitch: float) -> int:
-        """Words that come until ``end``, if each needs a cycle in which no lane reads weights.
+        """Words written until ``end``, if each needs a cycle in which no lane reads weights.
 
         ``begin``: as above, of those so far; ``pitch``: cycles from one such cycle to the next.
         """
         return self._advance(begin, len(self._pages), end, pitch)
 
-    def _advance(self, begin, count, end=inf, pitch=1.0):
-        """Take pages until there are so many, or their words until a cycle; how many of these."""
+    def _advance(self, begin, count, end=FOREVER, pitch=1.0):
+        """Write pages until there are so many, or their words until a cycle; how many of these."""
         written = 0
         while len(self._times) < count:
-            after, words, zeros = self._pages[len(self._times)]
+            page = self._pages[len(self._times)]
             if not self._left:
-                if after >= len(begin):
+                if page.after >= len(begin):
                     break
                 self._take(self._ready)            # which descriptor must run
-                self._take(begin[after] + 2)
-                self._last, self._left = self._take(0), words
-            if end == inf:
-                self._finish(zeros)
+                self._take(begin[page.after] + 2)
+                self._last, self._left = self._take(0), page.runs()[::-1]
+            if end == FOREVER and not page.packed:     # at once, but for the last word
+                self._due += len(self._left[2:]) * self._interval
+                del self._left[2:]
             while self._left:
-                ready = self._last + pitch
-                if max(ready, 0 if zeros else self._due // TICKS) > end:
+                zeros, kind = self._left.pop()
+                some = int(min(zeros, (end - self._last) // pitch))
+                self._last += some * pitch
+                ready = self._last + (1 if kind == Kind.MASK else pitch)
+                offered = 0 if kind == Kind.END else max(ready, self._due // TICKS)
+                written += some
+                if some < zeros or offered > end:
+                    self._left.append((zeros - some, kind))
                     return written
-                self._last = ready if zeros else self._take(ceil(ready))
-                self._left, written = self._left - 1, written + 1
+                if kind != Kind.END:
+                    self._last = self._take(ceil(ready))
+                    written += kind == Kind.WORD
             self._ready = ceil(self._last) + 1
             self._times.append(ceil(self._last))
         return written
 
-    def _finish(self, zeros):
-        """Take the rest of a page: words as fast as they come, zeros one a cycle."""
-        if zeros:
-            self._last += self._left
-        else:
-            self._due += (self._left - 1) * self._store.interval
-            self._last = self._take(0)
-        self._left = 0
-
     def _take(self, ready):
         """The cycle in which the pager takes a word that it is ready for from a cycle on."""
         taken = max(-(-self._due // TICKS), ready)
-        self._due = max(self._due + self._store.interval, (taken + 1) * TICKS)
+        self._due = max(self._due + self._interval, (taken + 1) * TICKS)
         return taken
 
 
-def page_sizes(stream: bytes) -> list[tuple[int, int, bool]]:
-    """Of each page of a stream: the first descriptor that may run, words, whether they are zero."""
-    sizes, position = [], 0
-    while position < len(stream):
-        after, count = (int.from_bytes(stream[n:n + 4], "little")
-                        for n in (position, position + 4))
-        words, zeros = count & (1 << PAGE_WORD_BITS) - 1, bool(count >> PAGE_ZEROS)
-        if words:
-            sizes.append((after, words, zeros))
-        position += 4 * (PAGE_HEAD_WORDS + words * (not zeros))
-    return sizes
+def contents(stream: bytes) -> list[Content]:
+    """The pages of a stream."""
+    words, found, position = np.frombuffer(stream, "<u4"), [], 0
+    while position < len(words):
+        after, count = words[position:position + 2].tolist()
+        position += PAGE_HEAD_WORDS
+        left = count & (1 << PAGE_WORD_BITS) - 1
+        steps = [] if count >> PAGE_PACKED else [np.full(left, Kind.WORD, np.uint8)]
+        position += sum(map(len, steps))
+        while count >> PAGE_PACKED and left:
+            size = (left - 1) % PAGE_MASK_WORDS + 1
+            mask = np.unpackbits(words[position:position + 1].view(np.uint8), bitorder="little")
+            steps += [np.array([Kind.MASK], np.uint8), mask[:size]]
+            position += 1 + int(mask[:size].sum())
+            left -= size
+        if steps and len(steps[0]):
+            found.append(Content(after=after, steps=np.concatenate(steps)))
+    return found

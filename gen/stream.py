@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.config import CoreConfig
-from hw.layout import PAGE_HEAD_WORDS, PAGE_ZEROS, Space
+from hw.layout import PAGE_HEAD_WORDS, PAGE_MASK_WORDS, PAGE_PACKED, Space
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Bytes that the pager writes.
+    """Words that the pager writes.
 
     Parameters
     ----------
@@ -19,42 +19,42 @@ class Page:
         First byte in that space; of Space.ACT counted from the start of the homes.
     after : int
         Number of the first descriptor that may run while it is written.
+    words : int
+        That are written: of parameters three a channel.
     data : bytes
-        As the stream has them: of parameters three words a channel.
-    zeros : int
-        Words of zero in the place of data.
+        As the stream has them.
+    packed : bool
+        Data are masks, and the words that are not zero.
     """
 
     space: Space
     byte: int
     after: int
-    data: bytes = b""
-    zeros: int = 0
-
-    @property
-    def head(self) -> tuple[int, int]:
-        """The first two words of its header."""
-        return self.after, self.zeros | 1 << PAGE_ZEROS if self.zeros else len(self.data) // 4
+    words: int
+    data: bytes
+    packed: bool
 
 
-def cut(config: CoreConfig, space: Space, byte: int, after: int, data: bytes,
-        run: int) -> list[Page]:
-    """A part of a block as pages: runs of at least ``run`` words of zero need not be sent."""
-    words = np.frombuffer(data, "<u4")
-    if space == Space.PARAM:
-        words = words.reshape(-1, 4)[:, :3].reshape(-1)
-    if not config.host_stores or space == Space.PARAM:
-        return [Page(space=space, byte=byte, after=after, data=words.tobytes())]
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], words == 0, [0])))).reshape(-1, 2)
-    found, position = [], 0
-    for begin, end in [*edges[edges[:, 1] - edges[:, 0] >= run].tolist(), (len(words),) * 2]:
-        if begin > position:
-            found.append(Page(space=space, byte=byte + 4 * position, after=after,
-                              data=words[position:begin].tobytes()))
-        if end > begin:
-            found.append(Page(space=space, byte=byte + 4 * begin, after=after, zeros=end - begin))
-        position = end
-    return found
+def make_page(config: CoreConfig, space: Space, byte: int, after: int, block: bytes) -> Page:
+    """A part of a block as a page, packed where that is shorter and the pager can unpack it."""
+    words = np.frombuffer(block, "<u4")
+    if config.host_stores and space == Space.PARAM:
+        words = words.reshape(-1, 4)[:, :3].ravel()
+    plain = words.astype("<u4").tobytes()
+    short = packed(words) if config.host_stores else plain
+    return Page(space=space, byte=byte, after=after, words=len(words),
+                data=min(plain, short, key=len), packed=len(short) < len(plain))
+
+
+def packed(words: np.ndarray) -> bytes:
+    """Words that are not zero, behind a mask of each group; only the first group may be short."""
+    first = -len(words) % PAGE_MASK_WORDS     # words that are missing before it
+    groups = np.pad(words, (first, 0)).reshape(-1, PAGE_MASK_WORDS)
+    masks = np.packbits(groups != 0, axis=1, bitorder="little").view("<u4")
+    masks[0] >>= first
+    both = np.hstack((masks, groups))
+    sent = np.pad(groups != 0, ((0, 0), (1, 0)), constant_values=True)
+    return both[sent].astype("<u4").tobytes()
 
 
 def stream(pages: tuple[Page, ...], config: CoreConfig, home: int) -> bytes:
@@ -68,7 +68,7 @@ def stream(pages: tuple[Page, ...], config: CoreConfig, home: int) -> bytes:
     words = bytearray()
     for page in pages:
         byte = page.byte + (home * config.V if page.space == Space.ACT else 0)
-        head = (*page.head, page.space << 29 | byte // 4)
+        head = (page.after, page.words | page.packed << PAGE_PACKED, page.space << 29 | byte // 4)
         assert len(head) == PAGE_HEAD_WORDS
         words += b"".join(word.to_bytes(4, "little") for word in head) + page.data
     return bytes(words + bytes(4 * PAGE_HEAD_WORDS)) if pages else b""

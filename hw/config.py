@@ -9,7 +9,7 @@ MEMORIES = ("plain", "dp16kd", "ice40")
 SKIPS = ("off", "act", "both")
 WINDOW_ROWS = 16         # rows that a lane searches at a time
 SEEK_ROWS = 8            # the same where it has no queue
-PROGRAM_VERSION = 5
+PROGRAM_VERSION = 6
 
 
 class ConfigError(ValueError):

@@ -10,8 +10,9 @@ HEADER_WORDS = 4    # magic, version, configuration hash, number of descriptors 
 DESCRIPTOR_WORDS = 16
 STRIP_ROWS = 16     # kernel rows of a strip at most: depth of the lanes' delays
 PAGE_HEAD_WORDS = 3 # descriptor that must run; 32-bit words; Space << 29 | offset in words
-PAGE_ZEROS = 15     # bit of the second: the words are zero and do not follow
+PAGE_PACKED = 15    # bit of the second: masks follow, and only words that are not zero
 PAGE_WORD_BITS = 14 # bits of the number of words of a page; a page of 0 words ends the stream
+PAGE_MASK_WORDS = 32    # words that a packed page's mask is for: a bit each
 COUNTER_WORDS = 4   # written back behind each descriptor, see COUNTERS
 PATIENCE_BITS = 4   # of the register PATIENCE
 

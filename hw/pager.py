@@ -1,11 +1,11 @@
 """Fetches pages from a backing store while the core computes; executes WAIT."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import CoreConfig, log2
-from hw.layout import PAGE_WORD_BITS, PAGE_ZEROS, PATIENCE_BITS, Space
+from hw.layout import PAGE_MASK_WORDS, PAGE_PACKED, PAGE_WORD_BITS, PATIENCE_BITS, Space
 from hw.ports import word_client
 from hw.stores import inside, space_limits, store_port, write_word
 
@@ -16,8 +16,9 @@ class State(enum.Enum, shape=3):
     AFTER = 0
     COUNT = 1
     TARGET = 2
-    DATA = 3
-    END = 4
+    MASK = 3
+    DATA = 4
+    END = 5
 
 
 class Pager(wiring.Component):
@@ -49,9 +50,11 @@ class Pager(wiring.Component):
     Behaviour
     ---------
     A page of n words takes n + 5 cycles at best: three words say which descriptor must run (those
-    before it, which read what the page overwrites, have ended), n, and where the page goes. Words
-    of zero need not come with it, and the fourth word of a channel's parameters, which nobody
-    uses, does not (on the iCE40 all words come).
+    before it, which read what the page overwrites, have ended), n, and where the page goes. Of a
+    packed page words of zero do not come, but a mask does, which takes a cycle, before each word
+    that leaves a multiple of PAGE_MASK_WORDS to write, and before the first one. Its lowest bit is
+    that word's. The fourth word of a channel's parameters, which nobody uses, never comes. On the
+    iCE40 all words come.
     """
 
     def __init__(self, config: CoreConfig):
@@ -71,32 +74,40 @@ class Pager(wiring.Component):
         count, due = Signal(PAGE_WORD_BITS), Signal()   # the descriptor, later the words left
         arrived = Signal(self.config.index_bits)
         hungry, taken, room, wrong = Signal(), Signal(), Signal(), Signal()
-        zeros = Signal()                        # the page's words do not come with the stream
+        packed, mask = Signal(), Signal(PAGE_MASK_WORDS, init=-1)
+        comes = mask[0]                         # the word is part of the stream
         write, written = Signal(), Signal()
         m.d.comb += [
             self.rewind.eq(~self.running), taken.eq(self.pages.valid & self.pages.ready),
             hungry.eq((state == State.AFTER)
-                      | due & (state != State.END) & ~((state == State.DATA) & zeros)),
+                      | due & (state != State.END) & ((state != State.DATA) | comes)),
             self.pages.ready.eq(hungry & ((state != State.DATA) | room)),
-            write.eq((state == State.DATA) & due & (zeros | self.pages.valid)),
+            write.eq((state == State.DATA) & due & (~comes | self.pages.valid)),
             written.eq(write & room),
         ]
         m.d.sync += due.eq((state != State.AFTER) & (due | (self.index >= count)))
         with m.If(taken):
-            m.d.sync += count.eq(word)
             with m.Switch(state):
                 with m.Case(State.AFTER):
-                    m.d.sync += state.eq(State.COUNT)
+                    m.d.sync += [state.eq(State.COUNT), count.eq(word)]
                 with m.Case(State.COUNT):
-                    m.d.sync += state.eq(State.TARGET)
+                    m.d.sync += [state.eq(State.TARGET), count.eq(word)]
                     if self.config.host_stores:
-                        m.d.sync += zeros.eq(word[PAGE_ZEROS])
+                        m.d.sync += packed.eq(word[PAGE_PACKED])
                     with m.If(word[:PAGE_WORD_BITS] == 0):
                         m.d.sync += state.eq(State.END)
                 with m.Case(State.TARGET):
-                    m.d.sync += [count.eq(count), state.eq(State.DATA)]
+                    m.d.sync += state.eq(Mux(packed, State.MASK, State.DATA))
+                with m.Case(State.MASK):
+                    m.d.sync += state.eq(State.DATA)
+        if self.config.host_stores:             # a plain page is one whose words all come
+            with m.If(taken | written):
+                m.d.sync += mask.eq(Mux(state == State.DATA, Cat(mask[1:], 1),
+                                        word | (state != State.MASK).replicate(len(mask))))
         with m.If(written):
             m.d.sync += count.eq(count - 1)
+            with m.If(packed & (count[:log2(PAGE_MASK_WORDS)] == 1)):
+                m.d.sync += state.eq(State.MASK)
             with m.If(count == 1):
                 m.d.sync += [arrived.eq(arrived + 1), state.eq(State.AFTER), due.eq(0)]
         with m.If(wrong):
@@ -105,7 +116,7 @@ class Pager(wiring.Component):
             m.d.sync += [state.eq(State.AFTER), arrived.eq(0), due.eq(0)]
         m.d.sync += self.error.eq(wrong)
         target = taken & (state == State.TARGET)
-        self._write(m, word & ~zeros.replicate(32), target, write, room, written, wrong)
+        self._write(m, word & comes.replicate(32), target, write, room, written, wrong)
         self._wait(m, arrived, hungry & ~self.pages.valid, taken | written)
         return m
 

@@ -2,11 +2,12 @@
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise, product
 
 import cocotb
 
 from hw.config import CoreConfig
-from hw.layout import PAGE_ZEROS, Space
+from hw.layout import PAGE_MASK_WORDS, PAGE_PACKED, Space
 from hw.stores import space_limits
 from tb.cocotb_memories import setup
 from tb.drive import Part, start
@@ -30,13 +31,18 @@ class Page:
     space: int
     offset: int
     data: list[int]
-    zeros: bool = False
+    packed: bool = False
 
     def words(self) -> list[int]:
         """As the backing store holds it."""
-        count = len(self.data) | self.zeros << PAGE_ZEROS
+        count = len(self.data) | self.packed << PAGE_PACKED
         head = [self.after, count, self.space << 29 | self.offset]
-        return head if self.zeros else head + self.data
+        first = len(self.data) % PAGE_MASK_WORDS
+        edges = sorted({0, *range(first, len(self.data) + 1, PAGE_MASK_WORDS)})
+        for begin, end in pairwise(edges if self.packed else []):
+            group = self.data[begin:end]
+            head += [sum((word != 0) << n for n, word in enumerate(group)), *filter(None, group)]
+        return head if self.packed else head + self.data
 
     def writes(self) -> list[tuple[int, int, int]]:
         """Space, offset and word of all that it writes: no fourth words of parameters."""
@@ -119,15 +125,15 @@ def random_pages(config: CoreConfig, rng: random.Random) -> list[Page]:
     for _ in range(rng.randint(1, 6)):
         space = rng.choice(spaces(config))
         limit = space_limits(config)[space]
-        size = rng.randint(1, min(30, limit))
+        size = rng.randint(1, min(rng.choice([1, 30, 32, 33, 100]), limit))
         offset = rng.choice([0, limit - size, rng.randint(0, limit - size)])
         if space == Space.PARAM:
             size, offset = 3 * -(-size // 4), offset // 4 * 4
             offset = min(offset, limit - size // 3 * 4)
-        zeros = config.host_stores and rng.random() < 0.3
-        data = [0 if zeros else rng.getrandbits(32) for _ in range(size)]
+        packed, density = config.host_stores and rng.random() < 0.5, rng.choice([0, 0.3, 1])
+        data = [rng.getrandbits(32) * (rng.random() < density) for _ in range(size)]
         after += rng.choice([0, 0, 1, 5])
-        pages.append(Page(after, space, offset, data, zeros))
+        pages.append(Page(after, space, offset, data, packed))
     return pages
 
 
@@ -202,12 +208,14 @@ async def pages_that_leave_their_memory_are_errors_and_not_written(dut):
 async def silence_is_progress_until_patience_ends(dut):
     bench = await awake(dut)
     config, rng = bench.config, bench.rng
-    for patience in (0, 1, 5):
-        await bench.rewind(stream([Page(0, spaces(config)[0], 0, [1, 2, 3])])[:4], 1.0)
+    for patience, packed, there in product((0, 1, 5), [False] + [True] * config.host_stores,
+                                           (3, 4, 5)):
+        page = Page(0, spaces(config)[0], 0, [1, 2, 3], packed)
+        await bench.rewind(stream([page])[:there], 1.0)
         await bench.cycle(running=1, start=1, wanted=1, patience=patience)
         for _ in range(40):
             await bench.cycle(running=1)
-        assert bench.position == 4
+        assert bench.position == there
         ticks, late = 0, 0
         for _ in range(200):
             tick = rng.random() < 0.1

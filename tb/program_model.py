@@ -10,8 +10,9 @@ from hw.config import PROGRAM_VERSION, CoreConfig, align_up, slot_bytes
 from hw.layout import (
     DESCRIPTOR_WORDS,
     MAGIC,
+    PAGE_MASK_WORDS,
+    PAGE_PACKED,
     PAGE_WORD_BITS,
-    PAGE_ZEROS,
     STRIP_ROWS,
     Opcode,
     Space,
@@ -101,21 +102,36 @@ class Machine:
         """Write the next page if there is one and its time has come."""
         after, words, target = np.frombuffer(self.stream[self.position:self.position + 12],
                                              "<u4").tolist() or (0, 0, 0)
-        zeros, words = bool(words >> PAGE_ZEROS), words & (1 << PAGE_WORD_BITS) - 1
+        packed, words = bool(words >> PAGE_PACKED), words & (1 << PAGE_WORD_BITS) - 1
         if not words or after > self.index:
             return False
-        space, begin = Space(target >> 29), self.position + 12
+        space = Space(target >> 29)
         assert (space == Space.ACT) != self.config.host_stores, "pages go elsewhere"
         assert (space, self.config.P) != (Space.PARAM, 2), "parameters have no port for pages"
-        self.position = begin + 4 * words * (not zeros)
-        data = bytes(4 * words) if zeros else self.stream[begin:self.position]
-        assert self.config.host_stores or not zeros, "zeros must come with the stream"
+        assert self.config.host_stores or not packed, "all words must come with the stream"
+        self.position += 12
+        data = self._unpacked(words) if packed else self._next(words)
         if space == Space.PARAM:         # the fourth word of a channel is not sent
             values = np.frombuffer(data, "<u4").reshape(-1, 3)
             data = np.pad(values, ((0, 0), (0, 1))).tobytes()
         self.write(space, 4 * (target & (1 << 29) - 1), data)
         self.arrived += 1
         return True
+
+    def _next(self, words: int) -> bytes:
+        """The next words of the stream."""
+        self.position += 4 * words
+        return self.stream[self.position - 4 * words:self.position]
+
+    def _unpacked(self, words: int) -> bytes:
+        """The words of a packed page."""
+        data, mask = b"", 0
+        for left in range(words, 0, -1):
+            if left == words or left % PAGE_MASK_WORDS == 0:
+                mask = int.from_bytes(self._next(1), "little")
+            data += self._next(1) if mask & 1 else bytes(4)
+            mask >>= 1
+        return data
 
     def _wait(self, d):
         assert self.config.pages

@@ -9,7 +9,7 @@ import pytest
 
 from gen.store import Store
 from hw.config import PROGRAM_VERSION, CoreConfig
-from hw.layout import DESCRIPTOR, MAGIC, Error, Opcode, Space, field_widths
+from hw.layout import DESCRIPTOR, MAGIC, PAGE_PACKED, Error, Opcode, Space, field_widths
 from sim.device import Device, DeviceError
 from tb.programs import BUSY, DONE, REGISTER, Host, Programs
 from tb.small_core import build
@@ -322,6 +322,16 @@ def test_wait_for_a_silent_store_lasts_as_long_as_it_is_told(host, patience):
         host.load(image)
         host.device.run(2_000_000)
         assert 1 << 20 < host.register("CYCLES") < (1 << 20) + 200
+    host.check_good()
+
+
+@pytest.mark.parametrize("there", [[], [0b101], [0b101, 7]])
+def test_packed_page_that_breaks_off_is_silence(host, there):
+    image = host.programs.image([{"op": Opcode.WAIT, "groups": 1}])
+    head = [0, 3 | 1 << PAGE_PACKED, Space.TABLE << 29]
+    host.device.pages(Store(rate=Fraction(4)), np.array([*head, *there], "<u4").tobytes())
+    host.device.write(Space.REGS, REGISTER["PATIENCE"], [1])
+    assert error_of(host, image, limit=200_000) == (Error.STORE, 0)
     host.check_good()
 
 
