@@ -50,11 +50,11 @@ class Prefetch(wiring.Component):
 
     Behaviour
     ---------
-    A visit of n windows takes n + 1 cycles; that of a patch which is not there waits for it. Its
+    A visit of n windows takes n + 2 cycles; that of a patch which is not there waits for it. Its
     first window is read ``LATENCY`` cycles after its commit.
     """
 
-    OVERHEAD = 1
+    OVERHEAD = 2
     LATENCY = 2      # fresh, active
 
     def __init__(self, config: CoreConfig, index: int):
@@ -79,18 +79,19 @@ class Prefetch(wiring.Component):
         active, buffer = Signal(), Signal(config.buffer_bits)
         chosen = self._buffer(m, buffer)
         left, refetch, releases = Signal(row_bits(config)), Signal(), Signal()
-        begin, over, ends = Signal(), Signal(), Signal()
+        begin, over, ends, pause = Signal(), Signal(), Signal(), Signal()
         base, upcoming = self._weights(m, passes, ends)
         m.d.comb += [
             passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used),
             releases.eq(refetch | passes.last_group),
-            begin.eq(~active & fresh.bit_select(buffer, 1)),
+            begin.eq(~active & ~pause & fresh.bit_select(buffer, 1)),
             self.valid.eq(active & ~self.full), over.eq(self.valid & self.end),
-            ends.eq(over & self.visit.ends), passes.step.eq(ends),
+            ends.eq(over & self.visit.ends),
             self.buffer.eq(buffer), self.rows.eq(left),
         ]
         m.d.sync += refetch.eq(d.by_channel | d.chunked)
-        # A visit's windows, one a cycle; which is the last one is known before.
+        # A visit's windows, one a cycle; which is the last one is known before. Then the walk steps.
+        m.d.sync += [pause.eq(over), passes.step.eq(ends)]
         with m.If(begin):
             m.d.sync += [active.eq(1), left.eq(chosen.rows), self.end.eq(chosen.single),
                          self.window.eq(0)]
