@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.gated import GatedSum
-from hw.cells.mac import MacPair
+from hw.cells.mac import MacPair, MacSum
 from hw.config import CoreConfig, log2
 
 
@@ -55,20 +55,24 @@ class ColumnPair(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        products = []
+        terms: tuple[list, list] = ([], [])
         for lane in range(self.config.L):
-            mac = MacPair(self.config, dsp=lane < self.dsps)
+            adds = self.config.narrow and lane % 2
+            mac = MacSum() if adds else MacPair(self.config, dsp=lane < self.dsps)
             m.submodules[f"mac{lane}"] = mac
             m.d.comb += [mac.act0.eq(self.acts0[lane]), mac.act1.eq(self.acts1[lane]),
                          mac.w0.eq(self.weights0[lane]), mac.w1.eq(self.weights1[lane])]
-            products.append((mac.p0, mac.p1))
+            if adds:                             # the first level of the tree
+                m.d.comb += [mac.c0.eq(terms[0].pop()), mac.c1.eq(terms[1].pop())]
+            for found, name in zip(terms, ("s0", "s1") if adds else ("p0", "p1"), strict=True):
+                found.append(getattr(mac, name))
         valid, first = self.valid, self.first
         for stage in range(MacPair.latency(self.config) + log2(self.config.L)):
             later = Signal(2, name=f"control{stage}")
             m.d.sync += later.eq(valid | first << 1)
             valid, first = later[0], later[1]
         for column, psum in enumerate((self.psum0, self.psum1)):
-            lanes = self._tree(m, [pair[column] for pair in products], column)
+            lanes = self._tree(m, terms[column], column)
             m.submodules[f"sum{column}"] = total = GatedSum(
                 len(psum), len(lanes), len(psum), cells=self.config.carry_gates)
             m.d.comb += [total.a.eq(psum), total.a_on.eq(~first), total.b.eq(lanes),

@@ -90,7 +90,7 @@ class Prefetch(wiring.Component):
             self.buffer.eq(buffer), self.rows.eq(left),
         ]
         m.d.sync += refetch.eq(d.by_channel | d.chunked)
-        # A visit's windows, one a cycle; which is the last one is known before. Then the walk steps.
+        # A visit's windows, one a cycle; which is the last is known before. Then the walk steps.
         m.d.sync += [pause.eq(over), passes.step.eq(ends)]
         with m.If(begin):
             m.d.sync += [active.eq(1), left.eq(chosen.rows), self.end.eq(chosen.single),

@@ -84,12 +84,18 @@ class RamRW:
 
 
 class Multiplier:
-    """Drives the operands of a multiplier and checks its products."""
+    """Drives the operands of a multiplier and checks its products, or these with terms added.
+
+    ``spec["added"]``: pins of the terms, which come so many cycles after the operands.
+    """
 
     def __init__(self, dut, name: str, spec: dict):
         self.pins = [[getattr(dut, f"{name}__{pin}") for pin in pins] for pins in spec["pins"]]
         self.name, self.spec, self.checks = name, spec, 0
         self.expected = [None] * spec["latency"]
+        pins, late = spec.get("added", ([], 0))
+        self.added = [getattr(dut, f"{name}__{pin}") for pin in pins]
+        self.terms = [[0] * len(pins)] * late
 
     def cycle(self):
         """Compare the products, then give the next operands."""
@@ -105,6 +111,12 @@ class Multiplier:
                     for low, high in self.spec["ranges"])
             a.value, b.value = x & (1 << len(a)) - 1, y & (1 << len(b)) - 1
             products.append(x * y)
+        if self.added:
+            self.terms.append([random.choice([-2**15, 2**15 - 1, -1, 0, random.randint(-9, 9)])
+                               for _ in self.added])
+            products = [a + b for a, b in zip(products, self.terms[-1], strict=True)]
+            for pin, term in zip(self.added, self.terms.pop(0), strict=True):
+                pin.value = term & (1 << len(pin)) - 1
         self.expected.append(products)
 
 

@@ -15,7 +15,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from hw.cells.gated import ADD, CARRY, SUBTRACT, GatedSum
-from hw.cells.mac import MacPair
+from hw.cells.mac import NARROW_LATENCY, MacPair, MacSum
 from hw.cells.mult import Mult32
 from hw.cells.ram import Ram1R1W, RamRW, blocks
 from hw.config import ConfigError, CoreConfig
@@ -83,6 +83,10 @@ def test_multipliers_and_sums_are_exact_after_their_latency(tmp_path):
         specs[name] = {"kind": "mult", "latency": MacPair.latency(config),
                        "pins": [["act0", "w0", "p0"], ["act1", "w1", "p1"]],
                        "ranges": [UNSIGNED8 if config.narrow else WIDE, BYTE]}
+    parts["mac16_sum"] = MacSum()
+    specs["mac16_sum"] = {"kind": "mult", "latency": NARROW_LATENCY + 1,
+                          "pins": [["act0", "w0", "s0"], ["act1", "w1", "s1"]],
+                          "ranges": [UNSIGNED8, BYTE], "added": (["c0", "c1"], NARROW_LATENCY)}
     for multiplier in ("lut", "mult18x18d"):
         parts[f"m_{multiplier}"] = Mult32(multiplier)
         specs[f"m_{multiplier}"] = {"kind": "mult", "latency": Mult32.LATENCY,
@@ -146,6 +150,14 @@ def comparison() -> str:
                         f".TOPOUTPUT_SELECT(2'd2), .BOTOUTPUT_SELECT(2'd2)) mac_{who}_{sign} ("
                         f".CLK(clk), .CE(1'b1), .A(data), .B(b), .C(16'd0), .D(16'd0), {holds},"
                         f".O({who}_mac{sign}));")
+            body.append(f"{prefix}SB_MAC16 #(.MODE_8x8(1'b1), .A_SIGNED(1'b{sign & 1}),"
+                        f".B_SIGNED(1'b{sign >> 1}), .A_REG(1'b1), .B_REG(1'b1),"
+                        f".TOP_8x8_MULT_REG(1'b1), .BOT_8x8_MULT_REG(1'b1),"
+                        f".TOPADDSUB_LOWERINPUT(2'd1), .BOTADDSUB_LOWERINPUT(2'd1),"
+                        f".TOPADDSUB_UPPERINPUT(1'b1), .BOTADDSUB_UPPERINPUT(1'b1),"
+                        f".TOPOUTPUT_SELECT(2'd1), .BOTOUTPUT_SELECT(2'd1)) add_{who}_{sign} ("
+                        f".CLK(clk), .CE(1'b1), .A(data), .B(b), .C(data), .D(b), {holds},"
+                        f".O({who}_add{sign}));")
         for n, table in enumerate((ADD, SUBTRACT, CARRY)):
             pins = ", ".join(f".{pin}{half}(data[{4 * half + bit}])"
                              for half in range(2) for bit, pin in enumerate("ABCD"))
@@ -165,6 +177,7 @@ def comparison() -> str:
 
 
 OUTPUTS = [*(f"ram{n}" for n in range(4)), "spram", *(f"mac{n}" for n in range(4)),
+           *(f"add{n}" for n in range(4)),
            *(f"carry{n}" for n in range(3))]
 
 

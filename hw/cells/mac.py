@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import ClockSignal, Const, Instance, Module, Signal, signed, unsigned
+from amaranth import ClockSignal, Const, Instance, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,7 @@ from hw.cells import mult18x18d
 from hw.cells.banks import concat
 from hw.cells.gated import GatedSum
 from hw.config import ConfigError, CoreConfig
+from hw.delay import delayed
 
 WIDE_LATENCY = mult18x18d.LATENCY
 NARROW_LATENCY = 2  # SB_MAC16: input and product registers
@@ -77,17 +78,67 @@ class MacPair(wiring.Component):
         return m
 
     def _mac16(self) -> Instance:
-        zero: dict[str, Any] = {f"i_{pin}": Const(0) for pin in (
-            "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT",
-            "OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI",
-            "ACCUMCI", "SIGNEXTIN")}
-        return Instance(
-            "SB_MAC16", p_MODE_8x8=Const(1, 1), p_A_SIGNED=Const(0, 1), p_B_SIGNED=Const(1, 1),
-            p_A_REG=Const(1, 1), p_B_REG=Const(1, 1), p_TOP_8x8_MULT_REG=Const(1, 1),
-            p_BOT_8x8_MULT_REG=Const(1, 1), p_TOPOUTPUT_SELECT=Const(2, 2),
-            p_BOTOUTPUT_SELECT=Const(2, 2), i_CLK=ClockSignal(), i_CE=Const(1),
-            i_A=concat(self.act0, self.act1), i_B=concat(self.w0, self.w1),
-            i_C=Const(0, 16), i_D=Const(0, 16), o_O=concat(self.p0, self.p1), **zero)
+        return sb_mac16(self.act0, self.act1, self.w0, self.w1, concat(self.p0, self.p1))
+
+
+class MacSum(wiring.Component):
+    """A MacPair of SB_MAC16 that adds the products of another one.
+
+    Members
+    -------
+    act0, act1 : In(unsigned(8)), w0, w1 : In(signed(8))
+    c0, c1 : In(signed(16))
+        Products of the other.
+    s0, s1 : Out(signed(17))
+
+    Behaviour
+    ---------
+    s0 = act0 * w0 + c0, s1 = act1 * w1 + c1 a cycle after the products, every cycle.
+
+    Source
+    ------
+    Lattice FPGA-TN-02007. Its adders have 16 bits and one carry output for two sums, so the
+    17th bit is found from signs: where both terms have the same it is theirs, else the sum's.
+    """
+
+    def __init__(self):
+        super().__init__({"act0": In(8), "act1": In(8), "w0": In(signed(8)), "w1": In(signed(8)),
+                          "c0": In(signed(16)), "c1": In(signed(16)),
+                          "s0": Out(signed(17)), "s1": Out(signed(17))})
+
+    def elaborate(self, platform):
+        m = Module()
+        sums = [Signal(16, name=f"sum{n}") for n in range(2)]
+        m.submodules.mac16 = sb_mac16(self.act0, self.act1, self.w0, self.w1, concat(*sums),
+                                      (self.c0, self.c1))
+        for n, total in enumerate(sums):
+            act, w, c, s = (getattr(self, f"{name}{n}") for name in ("act", "w", "c", "s"))
+            own = delayed(m, (w < 0) & act.any(), NARROW_LATENCY + 1)
+            other = delayed(m, c < 0, 1)
+            m.d.comb += s.eq(concat(total, Mux(own == other, own, total[-1])).as_signed())
+        return m
+
+
+def sb_mac16(act0, act1, w0, w1, o, added=None) -> Instance:
+    """Two unsigned bytes times two signed ones: 16 bits each, ``added`` to one each if given.
+
+    Latency NARROW_LATENCY, with ``added``, which meet the products, a cycle more.
+    """
+    zero: dict[str, Any] = {f"i_{pin}": Const(0) for pin in (
+        "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT",
+        "OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI",
+        "ACCUMCI", "SIGNEXTIN")}
+    select = Const(1 if added else 2, 2)       # the adder's register or that of the product
+    low, high = added or (Const(0, 16), Const(0, 16))
+    adders: dict[str, Any] = {f"p_{half}ADDSUB_{name}": value for half in ("TOP", "BOT")
+                              for name, value in (("LOWERINPUT", Const(1, 2)),
+                                                  ("UPPERINPUT", Const(1, 1)))} if added else {}
+    return Instance(
+        "SB_MAC16", p_MODE_8x8=Const(1, 1), p_A_SIGNED=Const(0, 1), p_B_SIGNED=Const(1, 1),
+        p_A_REG=Const(1, 1), p_B_REG=Const(1, 1), p_TOP_8x8_MULT_REG=Const(1, 1),
+        p_BOT_8x8_MULT_REG=Const(1, 1), p_TOPOUTPUT_SELECT=select,
+        p_BOTOUTPUT_SELECT=select, i_CLK=ClockSignal(), i_CE=Const(1),
+        i_A=concat(act0, act1), i_B=concat(w0, w1), i_C=high, i_D=low, o_O=o, **zero, **adders)
 
 
 class Mult9x8(wiring.Component):
