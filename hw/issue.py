@@ -109,27 +109,24 @@ class Issue(wiring.Component):
         lanes = [(Seeker if config.seeks else Lane)(config) for _ in range(config.L)]
         for index, lane in enumerate(lanes):
             m.submodules[f"lane{index}"] = lane
-        count = config.patch_buffers
-        used, full, chunk_last = Signal(count), Signal(count), Signal(count)
-        rows = Array(Signal(row_bits(config), name=f"rows{b}") for b in range(count))
-        single = Signal(count)                   # a buffer has one row only
         refetch = Signal()
-        m.d.comb += [passes.d.eq(d), passes.start.eq(self.start), self.free.eq(~used)]
+        m.d.comb += [passes.d.eq(d), passes.start.eq(self.start)]
         stage = m.d.sync if config.pipelined else m.d.comb
         stage += [refetch.eq(d.by_channel | d.chunked)]
         # One pass after the other; what hangs on `begin` is known before it.
         active, buffer, first = Signal(), Signal(config.buffer_bits), Signal(init=1)
         issue, met, buffer_end, pass_end, release, begin = (
             Signal(), Signal(), Signal(), Signal(), Signal(), Signal())
-        ready = Cat(lane.ready for lane in lanes).all() if config.seeks else Const(1)
-        wait, held = Signal(len(self.spacing)), Signal()
+        wait, held, ready = Signal(len(self.spacing)), Signal(), Signal()
         is_last, rows_now = Signal(), Signal(row_bits(config))
+        full, rows, chunk_last, single = self._buffers(m, release, buffer)
         stolen = steal(m, config, self.pause, issue)
         releases = refetch | passes.last_group
         following = Signal.like(buffer)          # the buffer that the next pass reads
         m.d.comb += [
             following.eq(buffer + (active & releases)),
             met.eq(Cat(lane.last for lane in lanes).all()),
+            ready.eq(Cat(lane.ready for lane in lanes).all()),
             issue.eq(active & ~stolen & ~(met & (is_last & held | ~ready))),
             buffer_end.eq(issue & met),
             pass_end.eq(buffer_end & is_last),
@@ -152,53 +149,60 @@ class Issue(wiring.Component):
             m.d.sync += first.eq(0)
         keep_apart(m, pass_end, self.spacing, wait, held)
 
-        # Buffers.
+        base = self._weights(m, lanes, passes, buffer_end, pass_end, rows_now)
+        shared = {"start": begin, "hold": d.hold | warming, "base": base}
+        if config.seeks:
+            self._marks(m, lanes)
+            shared |= {"buffer": buffer, "following": following, "ended": ~active,
+                       "final": rows_now - 1}
+        else:
+            shared |= {"rows": rows_now, "single": single.bit_select(following, 1)}
+        beyond = []
+        for index, lane in enumerate(lanes):
+            m.d.comb += [getattr(lane, name).eq(value) for name, value in shared.items()]
+            m.d.comb += [
+                lane.step.eq(issue & (~lane.last | met)),
+                self.o.lanes[index].eq(lane.step & lane.some),
+                self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
+            beyond.append(self.o.lanes[index] & (lane.weight >= config.weight_rows))
+        with m.If(self.start):
+            m.d.sync += first.eq(~d.resume)
+        m.d.comb += [
+            self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(met & is_last),
+            self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
+            self.error_address.eq(Cat(beyond).any() & ~d.is_max),
+        ]
+        with m.If(self.clear):
+            m.d.sync += [active.eq(0), buffer.eq(0), first.eq(1), held.eq(0), wait.eq(0)]
+        return m
+
+    def _buffers(self, m, release, buffer):
+        """Which are full; of each the rows, whether a patch ends with it, and if it has one row."""
+        config, count = self.config, self.config.patch_buffers
+        used, full, chunk_last, single = (
+            Signal(count, name=name) for name in ("used", "full", "chunk_last", "single"))
+        rows = Array(Signal(row_bits(config), name=f"rows{b}") for b in range(count))
         released, committed = Signal(count), Signal(count)
         filled = self.patch.addr[config.patch_addr_bits:]
-        m.d.comb += [released.eq(release << buffer), committed.eq(self.patch.commit << filled)]
+        m.d.comb += [released.eq(release << buffer), committed.eq(self.patch.commit << filled),
+                     self.free.eq(~used)]
+        # Seekers read a window a cycle after it was written.
         m.d.sync += [used.eq((used & ~released) | self.taken),
                      full.eq((full & ~released) | delayed(m, committed, config.seeks))]
         for b in range(count):
             with m.If(committed[b]):
                 m.d.sync += [rows[b].eq(self.patch.rows), chunk_last[b].eq(self.patch.last),
                              single[b].eq(self.patch.rows == 1)]
-        base = self._weights(m, lanes, passes, buffer_end, pass_end, rows_now)
-        with m.If(self.start):
-            m.d.sync += first.eq(~d.resume)
-        m.d.comb += [
-            self.o.valid.eq(issue), self.o.first.eq(first), self.o.last.eq(met & is_last),
-            self.o.buffer.eq(buffer), self.o.part.eq(passes.g % config.groups_per_line),
-            self.error_address.eq(Cat(
-                used & (lane.weight >= config.weight_rows) & ~d.is_max
-                for lane, used in zip(lanes, self.o.lanes, strict=True)).any()),
-        ]
-        for index, lane in enumerate(lanes):
-            m.d.comb += [lane.start.eq(begin), lane.hold.eq(d.hold | warming),
-                         self.o.rows[index].eq(lane.row), self.o.weights[index].eq(lane.weight)]
-        if config.seeks:
-            self._seek(m, lanes, (issue, met, ~active), (buffer, following), base, rows_now)
-        else:
-            m.d.comb += self.o.lanes.eq(issue.replicate(config.L))
-            for lane in lanes:
-                m.d.comb += [lane.step.eq(issue), lane.base.eq(base), lane.rows.eq(rows_now),
-                             lane.single.eq(single.bit_select(following, 1))]
         with m.If(self.clear):
-            m.d.sync += [active.eq(0), used.eq(0), full.eq(0), buffer.eq(0), first.eq(1),
-                         held.eq(0), wait.eq(0)]
-        return m
+            m.d.sync += [used.eq(0), full.eq(0)]
+        return full, rows, chunk_last, single
 
-    def _seek(self, m, lanes, states, buffers, base, rows):
-        """Lanes go on alone until they meet at their last rows."""
-        (issue, met, ended), (buffer, following) = states, buffers
+    def _marks(self, m, lanes):
+        """What is not zero in the patch buffers, window by window to each lane."""
         m.submodules.marks = marks = Marks(self.config)
         m.d.comb += [marks.patch.eq(self.patch), marks.all.eq(~self.d.skip)]
-        for index, lane in enumerate(lanes):
-            m.d.comb += [
-                lane.step.eq(issue & (~lane.last | met)), lane.base.eq(base),
-                lane.final.eq(rows - 1), lane.ended.eq(ended), lane.buffer.eq(buffer),
-                lane.following.eq(following),
-                marks.addrs[index].eq(lane.addr), lane.mask.eq(marks.masks[index]),
-                self.o.lanes[index].eq(lane.step & lane.some)]
+        for lane, addr, mask in zip(lanes, marks.addrs, marks.masks, strict=True):
+            m.d.comb += [addr.eq(lane.addr), lane.mask.eq(mask)]
 
     def _warming(self, m, begin, following, issue):
         """In a strip, rows of columns left of the window's last one: they only fill the delays."""

@@ -11,7 +11,7 @@ from hw.packer import row_bits
 class Lane(wiring.Component):
     """Walks all rows of a patch buffer in order.
 
-    For cores without `hw.scanner`, whose lanes pass over rows.
+    For cores whose lanes do not pass over rows, as `hw.seeker` and `hw.scanner` do.
 
     Members
     -------
@@ -26,6 +26,8 @@ class Lane(wiring.Component):
         Current patch row and weight row.
     last : Out(1)
         The current row is the lane's final one.
+    some, ready : Out(1)
+        There is a row; ``start`` may come: always, see `hw.seeker.Seeker`.
     """
 
     def __init__(self, config: CoreConfig):
@@ -34,7 +36,8 @@ class Lane(wiring.Component):
             "start": In(1), "base": In(config.weight_addr_bits + 1), "single": In(1),
             "rows": In(row_bits(config)),
             "step": In(1), "hold": In(1), "row": Out(row_bits(config)),
-            "weight": Out(config.weight_addr_bits + 1), "last": Out(1)})
+            "weight": Out(config.weight_addr_bits + 1), "last": Out(1),
+            "some": Out(1, init=1), "ready": Out(1, init=1)})
 
     def elaborate(self, platform):
         m = Module()
