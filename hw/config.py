@@ -74,8 +74,7 @@ class CoreConfig:
         LOAD copies) while the core computes; 0: none.
     skip : str
         "act": lanes pass over activations that are zero; "both": also over rows of C weights that
-        are; "off": they take every row. With memory=ice40 "act" needs multiplier=sb_mac16, and
-        there is no "both".
+        are; "off": they take every row. Not "both" with memory=ice40.
     dim_bits : int
         Bits that count input rows, output rows and output columns; 8..16.
     column_bits : int
@@ -191,8 +190,6 @@ class CoreConfig:
                           "set P=1")
             self._require("skip", "off or act with memory=ice40 (no memories in LUTs)",
                           self.skip != "both", "set skip=act")
-            self._require("multiplier", "sb_mac16 with memory=ice40 and skip=act (its zero is a "
-                          "constant)", self.narrow or not self.skips, "set multiplier=sb_mac16")
         if self.row_masks:
             self._require("V", f"at most {WINDOW_ROWS} * L = {WINDOW_ROWS * self.L} with skip=both",
                           self.rows_per_line <= WINDOW_ROWS, "set skip=act")

@@ -15,6 +15,7 @@ from hw.walk import PassWalk
 
 PAUSE_CYCLES = 6      # from a free cycle until the pager, which sees it late, needs no other
 PAUSE_PITCH = PAUSE_CYCLES + 2    # from one stolen cycle to the next
+NARROW_ZERO = -128    # what narrow multipliers, which add 128, take for zero; d.offset is the same
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:
@@ -200,7 +201,8 @@ class Issue(wiring.Component):
     def _marks(self, m, lanes):
         """What is not zero in the patch buffers, window by window to each lane."""
         m.submodules.marks = marks = Marks(self.config)
-        m.d.comb += [marks.patch.eq(self.patch), marks.all.eq(~self.d.skip)]
+        zero = NARROW_ZERO if self.config.narrow else self.d.offset
+        m.d.comb += [marks.patch.eq(self.patch), marks.all.eq(~self.d.skip), marks.zero.eq(zero)]
         for lane, addr, mask in zip(lanes, marks.addrs, marks.masks, strict=True):
             m.d.comb += [addr.eq(lane.addr), lane.mask.eq(mask)]
 

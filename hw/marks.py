@@ -1,14 +1,12 @@
-"""Which bytes of a patch the multipliers take for zero: a mask a window and lane, read by lane."""
+"""Which bytes of a patch multiply to zero: a mask a window and lane, each lane reads its own."""
 
-from amaranth import Array, Cat, Module, Signal
+from amaranth import Array, Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.ram import Ram1R1W
 from hw.config import CoreConfig, log2
 from hw.packer import patch_write
-
-ZERO = 0x80          # the byte -128, to which narrow multipliers add 128
 
 
 class Marks(wiring.Component):
@@ -19,8 +17,8 @@ class Marks(wiring.Component):
     Members
     -------
     patch : In(patch_write)
-    all : In(1)
-        No byte is zero.
+    zero : In(signed 8), all : In(1)
+        The byte that stands for zero; none does.
     addrs : In(array of L window addresses)
         Window and above it buffer that each lane reads.
     masks : Out(array of L x window_rows)
@@ -31,7 +29,7 @@ class Marks(wiring.Component):
     def __init__(self, config: CoreConfig):
         self.config = config
         super().__init__({
-            "patch": In(patch_write(config)), "all": In(1),
+            "patch": In(patch_write(config)), "zero": In(signed(8)), "all": In(1),
             "addrs": In(data.ArrayLayout(config.mark_addr_bits, config.L)),
             "masks": Out(data.ArrayLayout(config.window_rows, config.L))})
 
@@ -40,7 +38,8 @@ class Marks(wiring.Component):
         config, patch = self.config, self.patch
         rows, lines = config.rows_per_line, config.window_lines
         marked = Signal(config.V)
-        m.d.comb += [marked[b].eq(self.all | (patch.line.word_select(b, 8) != ZERO))
+        zero = self.zero.as_unsigned()
+        m.d.comb += [marked[b].eq(self.all | (patch.line.word_select(b, 8) != zero))
                      for b in range(config.V)]
         for lane in range(config.L):
             ram = Ram1R1W(config.memory, config.window_rows, config.mask_depth)

@@ -152,15 +152,15 @@ async def marks_show_the_bytes_that_do_not_multiply_to_zero(dut):
     """Every window of every buffer, each lane at another; what was there before is gone."""
     async def body(part, config, _):
         shape, window = patch_write(config), config.window_rows
-        for every in (0, 1, 0):
+        for every, zero in ((0, -128), (1, 5), (0, 127), (0, random.randint(-128, 127))):
             wanted: dict = {}
-            part.set(all=every)
+            part.set(all=every, zero=zero)
             for line in range(config.patch_buffers * config.patch_lines):
-                data = [random.choice([-128, -128, 0, random.randint(-128, 127)])
+                data = [random.choice([zero, zero, zero ^ -128, random.randint(-128, 127)])
                         for _ in range(config.V)]
                 for at, value in enumerate(data):
                     row = line * config.rows_per_line + at // config.L
-                    bit = bool(every or value != -128) << row % window
+                    bit = bool(every or value != zero) << row % window
                     key = row // window, at % config.L
                     wanted[key] = wanted.get(key, 0) | bit
                 part.set(patch=shape.const({

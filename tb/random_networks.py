@@ -24,9 +24,8 @@ def random_config(rng: random.Random, macs: int = 64) -> CoreConfig:
                  and (memory != "ice40" or v <= 8)]
     v = rng.choice(lines)
     multiplier = rng.choice(["lut", "mult18x18d", "sb_mac16"])
-    skips = ["off", "act", "both"][:2 + (v <= WINDOW_ROWS * lanes)]
-    if memory == "ice40":
-        skips = ["off", "act"][:1 + (multiplier == "sb_mac16")]
+    both = memory != "ice40" and v <= WINDOW_ROWS * lanes
+    skips = ["off", "act", "both"][:2 + both]
     return CoreConfig(
         P=p, L=lanes, C=columns, V=v, Q=p * rng.choice(_rates(columns)),
         F=1 if memory == "ice40" else rng.choice([1, 2]),

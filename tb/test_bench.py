@@ -85,7 +85,8 @@ def test_predicted_cell_adds_up():
     assert cell.limit_cycles == -(-cell.macs // 16) < cell.cycles
     assert cell.utilization == pytest.approx(cell.macs / cell.cycles / 16)
     assert list(cell.kinds) == ["convolution", "fully connected", "pooling"]
-    assert 0 < cell.kind_utilization("convolution") < 1 and not cell.kind_utilization("pooling")
+    assert cell.kind_utilization("convolution") > 1, "it passes over zeros"
+    assert not cell.kind_utilization("pooling")
 
 
 def test_network_that_does_not_fit_is_a_cell(tmp_path, monkeypatch):
@@ -166,7 +167,7 @@ def test_command_writes_three_files(capsys, tmp_path, no_vela, picture):
     values = json.loads((tmp_path / "bench.json").read_text())
     cell = values["rows"][0]["cells"]["up5k"]
     assert values["predicted"] and values["vela"] == "" and cell["macs"] > 1e6
-    assert 0 < cell["kinds"]["convolution"]["utilization"] < 1
+    assert 1 < cell["kinds"]["convolution"]["utilization"] < 2
     assert f"{cell['cycles']:,.0f}" in (tmp_path / "bench.md").read_text()
     assert f"{cell['cycles']:,.0f}" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.svg"}

@@ -83,7 +83,8 @@ def test_layers_sum_to_the_cores_own_cycles(simulated):
         assert sum(layer["cycles"][number] for layer in values["layers"]) == cycles > 0
         for layer in values["layers"]:
             assert layer["cycles"][number] > sum(layer["stalls"][number].values()) - 1
-            assert 0 <= layer["utilization"][number] <= 1
+            assert layer["utilization"][number] == pytest.approx(
+                layer["macs"] / layer["cycles"][number] / 16, abs=1e-4)
 
 
 def test_trace_is_a_waveform_of_named_signals(tmp_path):

@@ -43,7 +43,8 @@ CONFIGS = {
     "both": CoreConfig(P=2, L=4, C=4, V=8, patch_lines=64, patch_buffers=8, **COMMON
                        | {"skip": "both"}),
     "seek": CoreConfig(P=1, L=2, C=8, V=8, patch_lines=64, patch_buffers=2, **COMMON | SEEKS),
-    "pairs": CoreConfig(P=1, L=4, C=4, V=8, patch_lines=16, patch_buffers=8, **COMMON | SEEKS),
+    "pairs": CoreConfig(P=1, L=4, C=4, V=8, patch_lines=16, patch_buffers=8, **COMMON | SEEKS
+                        | {"multiplier": "lut"}),
     "line": CoreConfig(P=1, L=1, C=8, V=8, patch_lines=16, patch_buffers=4, **COMMON | SEEKS),
     "alone": CoreConfig(P=1, L=1, C=16, V=16, patch_lines=16, patch_buffers=4, **COMMON
                         | {"skip": "both", "weight_rows": 2032}),
@@ -74,8 +75,6 @@ def test_skipping_needs_a_core_that_can():
         replace(CONFIGS["lines"], skip="both")
     with pytest.raises(ConfigError, match="skip must be off or act with memory=ice40"):
         replace(CONFIGS["seek"], skip="both")
-    with pytest.raises(ConfigError, match="multiplier must be sb_mac16 with memory=ice40 and skip"):
-        replace(CONFIGS["seek"], multiplier="lut")
 
 
 @pytest.mark.parametrize("name", CONFIGS)

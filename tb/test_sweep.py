@@ -75,9 +75,9 @@ def test_command_ends_with_1_on_mismatches(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("change, message", [
-    (["--target", "up5k"], "up5k: skip must be act or both, not off; take ecp5-25k or ecp5-85k"),
+    (["--target", "up5k", "--set", "skip=off"], "up5k: skip must be act or both, not off; give"),
     (["--target", "up6k"], "up6k"),
-    (["--side", "400"], "layer does not fit ecp5-25k"),
+    (["--side", "400", "--target", "ecp5-25k"], "layer does not fit ecp5-25k"),
     (["-o", "/dev/null/x"], "output must be in a folder that can be written"),
 ])
 def test_command_refuses_bad_input(tmp_path, capsys, change, message):
@@ -117,7 +117,7 @@ def test_published_sweep_is_that_of_these_cores():
     points = list(csv.DictReader(PUBLISHED.read_text().splitlines()))
     assert {point["mismatches"] for point in points} == {"0"}
     some = [point for point in points if point["share"] in ("0", "0.5", "0.95")]
-    assert len(some) == 12
+    assert len(some) == 15
     shape = Shape()
     for point in some:
         target, share = resolve(point["target"]), float(point["share"])

@@ -78,7 +78,7 @@ def kinds(target: Target) -> tuple[str, ...]:
     found = ABLE[target.config.skip]
     if not found:
         raise ConfigError(f"{target.name}: skip must be act or both, not {target.config.skip}; "
-                          f"take ecp5-25k or ecp5-85k, or give --set skip=act")
+                          f"give --set skip=act")
     return found
 
 
