@@ -24,7 +24,7 @@ from tb.tflite_builder import Net
 
 SMALL = {    # the presets' cells, in less time
     "ice40": replace(PRESETS["up5k"], config=replace(
-        PRESETS["up5k"].config, L=1, C=4, V=4, weight_rows=256, patch_lines=16, param_groups=8,
+        PRESETS["up5k"].config, C=4, V=4, weight_rows=256, patch_lines=16, param_groups=8,
         dim_bits=8, column_bits=10, pages=0)),
     "ecp5": replace(PRESETS["ecp5-85k"], config=replace(
         PRESETS["ecp5-85k"].config, P=1, L=1, C=4, V=4, Q=Fraction(1, 2), act_lines=1024,
