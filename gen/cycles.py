@@ -75,7 +75,7 @@ def predict(program: Program, store: Store = STORE,
             cycles = _wait_cycles(config, arrival - late)
         else:
             cycles = descriptor_cycles(config, d, costs[n] if costs else None, program.masks)
-            cycles = _stolen(arrivals, begin, late, cycles) if steals else cycles
+            cycles = _stolen(config, arrivals, begin, late, cycles, d) if steals else cycles
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
@@ -88,17 +88,21 @@ def predict(program: Program, store: Store = STORE,
     return tuple(layers)
 
 
-def _stolen(arrivals, begin, late, cycles):
+def _stolen(config, arrivals, begin, late, cycles, d):
     """With the cycles that the pager takes from the lanes, where there are no others for it.
 
-    What it takes from lanes that are ahead of their drain, these wait less: the more of the two
-    bounds it.
+    What it takes from lanes that are ahead of drain or feeder, these wait less: the more of the two
+    bounds it. Before the first patch and behind the last row there is nothing to take.
     """
-    free, stolen = max(0, cycles.feed + cycles.drain - LATENCY), 0
+    lines = d["kernel_h"] * d["segments"] * -(-d["segment_bytes"] // config.V)
+    still = min(cycles.feed, LATENCY + lines)
+    free, stolen = cycles.feed - still + cycles.drain, 0
+    share = 1 - still / cycles.total             # of the words come while lanes are at work
     pitch = cycles.total / max(free, (cycles.total - free) / PAUSE_PITCH)
     while more := arrivals.during(begin, begin[-1] + late + cycles.total + stolen, pitch):
-        lost = max(0, more - free)
-        free, stolen = max(0, free - more), stolen + lost
+        taken = round(more * share)
+        lost = max(0, taken - free)
+        free, stolen = max(0, free - taken), stolen + lost
         if not lost:
             break
     return _sum((cycles, Cycles(total=stolen, drain=stolen)))

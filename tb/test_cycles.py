@@ -55,6 +55,7 @@ CORES = {
 }
 EXACT = ("pair", "bytes", "wide", "skip", "seek")
 SKIPPING = ("skip", "seek")
+PAGED_WITHIN = 0.02  # a layer of SKIP_LEAST cycles of a network whose weights come as pages
 SKIP_WITHIN = 0.03  # a layer of SKIP_LEAST cycles that passes over zeros
 SKIP_LEAST = 1000
 
@@ -130,9 +131,14 @@ def check_network(path: Path, target: Target, fit: bool = False) -> None:
     begin = time.process_time()
     predict(program)
     assert time.process_time() - begin < 2
-    inference = measured(program, simulator(program.core_config))
+    inference, found = measured(program, simulator(program.core_config)), predict(program)
+    if program.stream:        # when a page comes is known to some cycles
+        assert all(abs(cycles.total - run.cycles) <= PAGED_WITHIN * run.cycles
+                   for run, cycles in zip(inference.layers, found, strict=True)
+                   if run.cycles >= SKIP_LEAST)
+        return
     assert differences(program, inference) == []
-    assert sum(cycles.total for cycles in predict(program)) == inference.cycles
+    assert sum(cycles.total for cycles in found) == inference.cycles
 
 
 @pytest.fixture(scope="module")
