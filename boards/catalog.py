@@ -188,7 +188,8 @@ class Board:
 
 
 RGB_LEDS = {"ready": "rgb_led:0.g", "busy": "rgb_led:0.b", "error": "rgb_led:0.r"}
-# The iCE40 UP5K has no logic cells for the pager besides link and boot, nor for large images.
+# Besides link and boot the iCE40 UP5K has no logic cells for the pager and for large images, and no
+# RAM blocks to pass over zeros.
 UP5K_CHANGES = ("pages=0", "skip=off", "dim_bits=10", "column_bits=13")
 # Half the core's clock, taken two cycles later: USRMCLK, flash and pads take longer than a cycle.
 Ecp5Flash = partial(Flash, registered=True, pace=2, sample=3)

@@ -9,6 +9,7 @@ MEMORIES = ("plain", "dp16kd", "ice40")
 SKIPS = ("off", "act", "both")
 WINDOW_ROWS = 16         # rows that a lane searches at a time
 SEEK_ROWS = 8            # the same where it has no queue
+NARROW_ZERO = -128       # the byte that narrow multipliers, which add 128, take for zero
 PROGRAM_VERSION = 6
 
 

@@ -4,7 +4,7 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.config import CoreConfig, bits_for
+from hw.config import NARROW_ZERO, CoreConfig, bits_for
 from hw.delay import delayed
 from hw.descriptor import order_shape
 from hw.lane import Lane
@@ -15,7 +15,6 @@ from hw.walk import PassWalk
 
 PAUSE_CYCLES = 6      # from a free cycle until the pager, which sees it late, needs no other
 PAUSE_PITCH = PAUSE_CYCLES + 2    # from one stolen cycle to the next
-NARROW_ZERO = -128    # what narrow multipliers, which add 128, take for zero; d.offset is the same
 
 
 def issue_shape(config: CoreConfig) -> data.StructLayout:

@@ -15,7 +15,7 @@ from hw.scanner import Scanner
 
 
 class SkipIssue(wiring.Component):
-    """What `hw.issue.Issue` is to cores that take every row: the same members, the same passes.
+    """What `hw.issue.Issue` is to cores that do not scan: the same members, the same passes.
 
     Lanes run at their own pace through the rows whose masks show a byte that is not zero, and meet
     at the last row of every patch buffer (SparTen joins masks so; Cnvlutin lets lanes meet so).

@@ -4,14 +4,14 @@ import numpy as np
 
 from gen.lower.arith import encode_ratio
 from gen.lower.steps import param_words
-from hw.config import CoreConfig
+from hw.config import NARROW_ZERO, CoreConfig
 from models.graph import Graph, ModelError, Op
 
 
 def operand_offset(zero_point: int, config: CoreConfig, channel: bool = False) -> int:
     """What the multipliers' operands lack: x - zero_point, x + 128 if narrow, x per channel."""
     if config.narrow:
-        return -128
+        return NARROW_ZERO
     return 0 if channel else zero_point
 
 
