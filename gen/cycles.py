@@ -12,6 +12,7 @@ from gen.patches import fillings, share
 from gen.store import Arrivals, Store, contents
 from gen.timing import Port, Run
 from hw.config import CoreConfig, align_up, slot_bytes
+from hw.drain import Drain
 from hw.issue import PAUSE_PITCH
 from hw.layout import DESCRIPTOR_WORDS, HEADER_WORDS, Opcode, Space, decode
 from hw.ports import read_latency
@@ -47,6 +48,25 @@ class Cycles:
         return {"load": self.load, "page": self.page, "feed": self.feed, "drain": self.drain}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a descriptor leaves to the next one, whose launch is cycle 0.
+
+    Parameters
+    ----------
+    late : int
+        Cycles that its counters take longer than without outputs that are written first.
+    written : int
+        Cycles from the first of its counters until its outputs are written.
+    writes : tuple of int
+        When outputs are still written on the port of the sequencer.
+    """
+
+    late: int = 0
+    written: int = 0
+    writes: tuple[int, ...] = ()
+
+
 def predict(program: Program, store: Store = STORE,
             costs: Sequence[np.ndarray | None] | None = None,
             dense: bool = False) -> tuple[Cycles, ...]:
@@ -67,23 +87,27 @@ def predict(program: Program, store: Store = STORE,
     steals = config.P == 2 and config.host_stores
     found: list[Cycles] = []
     first = _fetch_cycles(config, DESCRIPTOR_WORDS) - _exposed(config)      # nothing hides it
-    begin, late = [_fetch_cycles(config, HEADER_WORDS) + first], 0
+    begin, late, left = [_fetch_cycles(config, HEADER_WORDS) + first], 0, Left()
     for n, d in enumerate(descriptors(program)):
         d = d | {"skip": 0, "packed": 0} if dense else d
         if d["op"] == Opcode.WAIT:
             arrival = arrivals.until(d["groups"], begin) - begin[-1]
-            cycles = _wait_cycles(config, arrival - late)
+            cycles, left = _wait_cycles(config, arrival - late), Left()
         else:
-            cycles = descriptor_cycles(config, d, costs[n] if costs else None, program.masks)
+            if d["op"] == Opcode.LOAD:
+                late = max(late, left.written - Sequencer.counter_writes(config))
+            cycles, left = descriptor_cycles(config, d, costs[n] if costs else None,
+                                             program.masks, left.writes)
             cycles = _stolen(config, arrivals, begin, late, cycles, d) if steals else cycles
         waited = Cycles(total=late, load=late * (cycles.load > 0), page=late * (cycles.page > 0))
         found.append(_sum((cycles, waited)))
         begin.append(begin[-1] + found[-1].total)
-        late = _late(config, cycles.total)
+        late = _late(config, cycles.total) + left.late
     header = begin[0] - Sequencer.counter_writes(config)    # the first one counts from start
     found[0] = _sum((found[0], Cycles(total=header, load=header * (found[0].load > 0))))
     layers = [_sum(found[layer.first:layer.first + layer.count]) for layer in program.layers]
     end = Sequencer.counter_writes(config) + _exposed(config) + 1
+    late = max(late, left.written - Sequencer.counter_writes(config))
     layers[-1] = _sum((layers[-1], Cycles(total=end + late)))
     return tuple(layers)
 
@@ -145,28 +169,41 @@ def least_cycles(config: CoreConfig, fields: dict[str, int]) -> int:
     return pixels * groups * rows
 
 
-def descriptor_cycles(config: CoreConfig, d: dict[str, int],
-                      costs: np.ndarray | None = None, masks: bytes = b"") -> Cycles:
-    """Cycles from the counters of the descriptor before to its own.
+def descriptor_cycles(config: CoreConfig, d: dict[str, int], costs: np.ndarray | None = None,
+                      masks: bytes = b"", writes: Sequence[int] = ()) -> tuple[Cycles, Left]:
+    """Cycles from the counters of the descriptor before to its own; what it leaves.
 
-    ``costs``: see `predict`; ``masks``: what Space.MASK holds.
+    ``costs``: see `predict`; ``masks``: what Space.MASK holds; ``writes``: see `Left`.
     """
     control = _control_cycles(config)
     if d["op"] == Opcode.LOAD:
         total = control + _load_cycles(config, d)
-        return Cycles(total=total, load=total)
+        return Cycles(total=total, load=total), Left()
     if skips(d) and costs is None:
         costs = assumed_cycles(config, d, stored_rows(config, d, masks) if d["packed"] else None)
-    runs = _runs(config, d, costs)
-    idle = max(run.idle for run in runs)
-    return Cycles(total=control + max(idle, config.settle_cycles),
-                  feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
-                  drain=runs[0].waits)
+    runs = _runs(config, d, costs, writes)
+    idle = max(config.settle_cycles, *(run.idle for run in runs))
+    writes = runs[0].port.written
+    first, rest = _kept(config, idle + 1, writes)
+    cycles = Cycles(total=control + idle + first,
+                    feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
+                    drain=runs[0].waits)
+    left = Left(late=rest, written=Drain.ahead(config, runs[0].is_sum) - first,
+                writes=tuple(write - cycles.total - rest for write in writes
+                             if write > cycles.total + rest))
+    return cycles, left
 
 
 def _control_cycles(config):
     """A descriptor is fetched, checked and launched; its counters are written."""
     return _exposed(config) + config.pipelined + Sequencer.counter_writes(config)
+
+
+def _kept(config, first, writes):
+    """Cycles that the first of the counters waits for outputs, which precede it, and the others."""
+    count, taken = Sequencer.counter_writes(config), {cycle for cycle in writes if cycle >= first}
+    cycles = [cycle for cycle in range(first, first + count + len(taken)) if cycle not in taken]
+    return cycles[0] - first, cycles[count - 1] - cycles[0] - count + 1
 
 
 def _exposed(config):
@@ -187,11 +224,12 @@ def _wait_cycles(config, arrival):
     return Cycles(total=total, page=total)
 
 
-def _runs(config, d, costs):
-    """Each cluster's work."""
+def _runs(config, d, costs, before):
+    """Each cluster's work; ``before``: cycles in which the outputs of the last one are written."""
     # The next descriptor is read before what feeders want, and after what sums want.
     ahead = config.pipelined and d["op"] != Opcode.ADD
-    fetch = range(1, 1 + ahead * _lines(config, DESCRIPTOR_WORDS))
+    lines = ahead * _lines(config, DESCRIPTOR_WORDS)
+    fetch = [cycle for cycle in range(1, 1 + lines + len(before)) if cycle not in before][:lines]
     if config.P <= config.F:
         return [_run(config, d, costs, cluster, Port(reads=() if cluster else fetch))
                 for cluster in range(config.P)]

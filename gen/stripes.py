@@ -123,5 +123,5 @@ def _whole_cycles(plan, chain, config):
             start = command.step.in_offset if command.step is not None else 0
             fields = dict.fromkeys(DESCRIPTOR, 0) | command.fields | {"in_start": start}
             masks = plan.sections.get(Space.MASK, b"")
-            total += descriptor_cycles(config, fields, masks=masks).total
+            total += descriptor_cycles(config, fields, masks=masks)[0].total
     return total

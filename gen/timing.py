@@ -18,7 +18,6 @@ from hw.operands import Operands
 from hw.packer import Packer
 from hw.ports import read_latency
 from hw.prefetch import Prefetch
-from hw.requant import Requantizer
 from hw.scanner import Scanner
 from hw.seeker import Seeker
 
@@ -35,8 +34,8 @@ class Port:
 
     Attributes
     ----------
-    taken : list of int
-        Cycles of ``take``.
+    taken, written : list of int, set of int
+        Cycles of ``take``; also those of the other cluster.
     granted : list of int
         Cycles of the feeder's reads, where the port is shared.
     """
@@ -44,8 +43,8 @@ class Port:
     def __init__(self, writes: Iterable[int] = (), reads: Iterable[int] = (), shared: bool = False):
         self.taken: list[int] = []
         self.granted: list[int] = []
-        self._writes = set(writes)
-        self._before, self._next, self._shared = sorted(self._writes.union(reads)), 0, shared
+        self.written = set(writes)
+        self._before, self._next, self._shared = sorted(self.written.union(reads)), 0, shared
 
     def grant(self, first: int, reads: bytes) -> int:
         """The cycle of the last of requests that begin at ``first``, see ``Filling.reads``."""
@@ -67,9 +66,9 @@ class Port:
 
     def take(self, cycle: int):
         """A client before all reads uses a cycle, or the next one without another such client."""
-        while cycle in self._writes:
+        while cycle in self.written:
             cycle += 1
-        self._writes.add(cycle)
+        self.written.add(cycle)
         self.taken.append(cycle)
         n = bisect_left(self._before, cycle)
         if self._before[n:n + 1] != [cycle]:
@@ -101,11 +100,13 @@ class Run:
         self.config, self.d, self.start, self.port = config, d, start, port
         self.idle, self.rows, self.waits = start + 1, 0, 0
         self.drain_cycles = Drain.cycles(config, d.get("spare", 0))  # too slow for each pass
-        self.requant_cycles = Drain.lead(config) + Requantizer.latency(config)
+        self.requant_cycles = Drain.behind(config)
         # From the start of a drain round to its last byte.
         self.round_cycles = 1 + self.drain_cycles - config.beat_cycles + self.requant_cycles
-        count = config.beats if config.byte_writes else 1
-        self.writes = [1 - beat * config.beat_cycles for beat in reversed(range(count))]
+        count, beats = config.beats if config.byte_writes else 1, 1
+        if d.get("twin"):
+            count, beats = 2, config.beats // 2
+        self.writes = [1 - n * beats * config.beat_cycles for n in reversed(range(count))]
         self.is_sum = d["op"] == Opcode.CONV and bool(d["add"])
         self._fetched = start                     # the last window that the lanes were given
         self._free = 0                            # when the drain has done all rounds so far
@@ -195,4 +196,4 @@ class Run:
         """A pass goes to the memory, as a line or byte by byte."""
         for write in self.writes:
             self.port.take(last_byte + write)
-        self.idle = last_byte + 2
+        self.idle = last_byte + 2 - Drain.ahead(self.config, self.is_sum)

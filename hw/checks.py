@@ -33,6 +33,8 @@ def first_error(m: Module, config: CoreConfig, d, oversize: Value) -> Value:
     if config.short_drains:
         no_work += [d.spare.any() & (d.op != Opcode.MAX) & (d.add | (d.op == Opcode.ADD)),
                     d.spare.all()]
+    if config.twins:
+        no_work.append(d.twin & ((d.op != Opcode.CONV) | d.add | d.spare.any()))
     if config.P > 1:
         no_work.append(~d.split & (d.out_w < config.P) & (d.out_h != 1))
     known = Opcode.WAIT if config.pages else Opcode.ADD

@@ -286,6 +286,16 @@ class CoreConfig:
         """A descriptor of few channels leaves beats out; the iCE40 has no logic cells for it."""
         return self.memory != "ice40" and self.beats > 2
 
+    @property
+    def twins(self) -> bool:
+        """A pass may compute two pixels, each in half of the columns, see the field ``twin``.
+
+        Then a line is written every half pass: nobody else may use the writer's port before it,
+        and a pass must have left the shadow before half of it is requantized.
+        """
+        return (self.memory != "ice40" and 1 < self.beats <= 16 and self.beat_cycles == 1
+                and self.groups_per_line == 1 and self.P <= self.F)
+
     # --- memories ------------------------------------------------------------------------------
     @property
     def index_bits(self) -> int:

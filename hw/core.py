@@ -124,6 +124,7 @@ class Core(wiring.Component):
                 m.d.comb += pager.quiet.eq(delayed(m, sequencer.issued[0] == 0, wait))
         stage += [
             sequencer.units_idle.eq(self._all(u.idle for u in [loader, *pagers, *clusters])),
+            sequencer.written.eq(self._all(c.written for c in clusters)),
             *(count.eq(c.issued) for count, c in zip(sequencer.issued, clusters, strict=True)),
             sequencer.feed_stall.eq(clusters[0].feed_stall),
             sequencer.drain_stall.eq(clusters[0].drain_stall),

@@ -1,6 +1,6 @@
 """Drains psums behind the next pass: shadow registers, requantizers, additions, output."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,8 +39,10 @@ class Drain(wiring.Component):
     t_en : In(1), t_addr : In(8), t_data : In(32)
         Writes of the table.
     r : Out(read_client), w : Out(write_client)
-    idle : Out(1)
-        Every pass of the descriptor is written.
+    idle, written : Out(1)
+        Every pass of the descriptor is where nothing can keep it: it will be in the memory before
+        the feeder or the residual reader, started by what follows ``idle`` in the core, reads. And:
+        it is there. ``d`` may change from the third cycle after ``idle`` on.
 
     Behaviour
     ---------
@@ -58,7 +60,7 @@ class Drain(wiring.Component):
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
             "t_en": In(1), "t_addr": In(8), "t_data": In(32),
-            "r": Out(read_client(config)), "w": Out(write_client(config)), "idle": Out(1)})
+            "r": Out(read_client(config)), "w": Out(write_client(config)), "idle": Out(1), "written": Out(1)})
 
     @staticmethod
     def cycles(config: CoreConfig, spare: int = 0) -> int:
@@ -69,6 +71,21 @@ class Drain(wiring.Component):
     def lead(config: CoreConfig) -> int:
         """Cycles from the fetch of a beat's parameters, table entries and psums to their use."""
         return ParamMemory.latency(config) + config.pipelined
+
+    @staticmethod
+    def behind(config: CoreConfig) -> int:
+        """Cycles from the last beat's fetch to its byte."""
+        return Drain.lead(config) + Requantizer.latency(config)
+
+    @staticmethod
+    def ahead(config: CoreConfig, sums: bool = False) -> int:
+        """Cycles from ``idle`` to ``written``, with ``add`` or without.
+
+        The core launches the next descriptor two cycles after ``idle``, and 7 later it reads the
+        first line that it computes with; a write may wait a cycle for another cluster's.
+        """
+        return min(7 + (config.P <= config.F), Drain.behind(config)) * (
+            config.pipelined and not sums)
 
     @staticmethod
     def add_cycles(config: CoreConfig) -> int:
@@ -92,6 +109,7 @@ class Drain(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         d, config = self.d, self.config
+        late = self._late(m)
         m.submodules.walk = walk = OutputWalk(config, self.index)
         m.submodules.beats = beats = BeatCounter(config)
         m.submodules.residual = residual = ResidualReader(config)
@@ -101,10 +119,8 @@ class Drain(wiring.Component):
         wiring.connect(m, residual.r, wiring.flipped(self.r))
         wiring.connect(m, writer.w, wiring.flipped(self.w))
 
-        final_beat = Signal(range(config.beats))
-        m.d.comb += final_beat.eq(~d.spare if config.short_drains else config.beats - 1)
         if not config.byte_writes:
-            m.d.comb += writer.final.eq(final_beat)
+            m.d.comb += [writer.final.eq(self._final(late)), writer.twin.eq(late.twin)]
         # Which round runs: 1 from the psums, 2 from bytes and residual.
         is_conv_add, alone = Signal(), Signal()
         stage = m.d.sync if config.pipelined else m.d.comb     # they are the same all the time
@@ -113,13 +129,13 @@ class Drain(wiring.Component):
         operands = (SecondQueues(config) if config.overlaps
                     else SecondRegisters(config, self.pending(config)))
         m.submodules.operands = operands
-        second, want_first, late = Signal(), Signal(), Signal()
+        second, want_first, waits = Signal(), Signal(), Signal()
         m.d.comb += [
-            want_first.eq((self.early & ~alone) | late), beats.clear.eq(self.clear),
-            beats.final.eq(final_beat),
+            want_first.eq((self.early & ~alone) | waits), beats.clear.eq(self.clear),
+            beats.final.eq(self._final(d)),
             beats.start.eq(beats.free & (want_first | operands.ready)),
         ]
-        m.d.sync += late.eq(want_first & ~beats.free & ~self.clear)
+        m.d.sync += waits.eq(want_first & ~beats.free & ~self.clear)
         with m.If(beats.start):
             m.d.sync += second.eq(~want_first)
         final = Signal()                 # what a pass needs of the walk is used
@@ -150,21 +166,39 @@ class Drain(wiring.Component):
             operands.take.eq(beats.fetch & second), operands.clear.eq(self.clear),
             operands.beat.eq(beats.beat), operands.last.eq(beats.last),
         ]
-        self._requantize(m, beats, operands, writer, second, is_conv_add)
-        m.d.comb += self.idle.eq(walk.finished & writer.idle)
+        self._requantize(m, beats, operands, writer, second, late)
+        m.d.comb += [self.written.eq(walk.finished & writer.idle), self.idle.eq(self.written)]
+        if ahead := self.ahead(config):
+            # Of the cycles from here to `written`, behind + 1, the last ones are not waited for.
+            since = Signal(self.behind(config) + 1 - ahead)
+            m.d.sync += since.eq(Mux(self.start, 0, Cat(walk.finished, since)))
+            m.d.comb += self.idle.eq(Mux(is_conv_add, self.written, walk.finished & since[-1]))
         return m
+
+    def _final(self, d):
+        """The number of a round's last beat."""
+        return ~d.spare if self.config.short_drains else Const(self.config.beats - 1)
+
+    def _late(self, m):
+        """The descriptor as the requantizers' end has it, which the next one overtakes."""
+        if not self.config.pipelined:
+            return self.d
+        late = Signal.like(self.d)
+        with m.If(delayed(m, self.start, self.behind(self.config))):
+            m.d.sync += late.eq(self.d)
+        return late
 
     @staticmethod
     def writer_depth(config: CoreConfig) -> int:
         """Passes that the writer was told of and whose last byte has not come."""
-        on_their_way = Drain.lead(config) + Requantizer.latency(config)
+        on_their_way = Drain.behind(config)
         shortest = Drain.cycles(config)
         if config.short_drains:
             shortest = min(shortest, Issue.apart(config, Drain.cycles(config, config.beats - 2)))
         # Where passes overlap, through both rounds and waiting for the second.
         return on_their_way // shortest + (4 if config.overlaps else 1)
 
-    def _requantize(self, m, beats, operands, writer, second, is_conv_add):
+    def _requantize(self, m, beats, operands, writer, second, late):
         """Feed the requantizers from shadow or sums; route their bytes to round 2 or the writer."""
         d, config, units = self.d, self.config, self.config.requant_units
         stage = m.d.sync if config.pipelined else m.d.comb
@@ -176,7 +210,7 @@ class Drain(wiring.Component):
         with m.Elif(fire & ~is_second):
             m.d.sync += shadow.eq(shadow >> config.acc_width * units)
         outputs, o_valid, o_second = Signal(8 * units), Signal(), Signal()
-        keep = o_valid & is_conv_add & ~o_second
+        keep = o_valid & (late.op == Opcode.CONV) & late.add & ~o_second
         m.d.comb += [operands.keep.eq(keep), operands.kept.eq(outputs)]
 
         for unit in range(units):
@@ -202,9 +236,8 @@ class Drain(wiring.Component):
                 requant.i.bias.eq(self.params[unit].bias),
                 requant.i.multiplier.eq(self.params[unit].multiplier),
                 requant.i.shift.eq(self.params[unit].shift),
-                requant.zero_point.eq(d.zero_point), requant.low.eq(d.low), requant.high.eq(d.high),
-                requant.add_zero_point.eq(d.add_zero_point), requant.add_low.eq(d.add_low),
-                requant.add_high.eq(d.add_high),
+                *(getattr(requant, name).eq(late[name]) for name in (
+                    "zero_point", "low", "high", "add_zero_point", "add_low", "add_high")),
                 outputs.word_select(unit, 8).eq(requant.o),
             ]
             if unit == 0:

@@ -88,6 +88,8 @@ DESCRIPTOR = _fields(
     ("packed", 0, 13, 1, False, "CONV: weight rows that are zero are not stored, where "
      "config.row_masks; w_base and group_rows then count words of row masks"),
     ("resume", 0, 14, 1, False, "CONV: the first pass adds to the psums of the descriptor before"),
+    ("twin", 0, 15, 1, False, "CONV without add, where config.twins: a window is that of two output "
+     "pixels, each of C/2 columns; their lines follow each other; out_w and out_pitch count pairs"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),
@@ -162,7 +164,7 @@ def field_widths(config: CoreConfig) -> dict[str, int]:
         "out_h": config.dim_bits, "w_base": weight, "group_rows": weight, "groups": line,
         "param_base": param, "add_param": param, "out_base": line - 1,
         "strip": 2 if config.strips else 0, "skip": int(config.skips),
-        "packed": int(config.row_masks),
+        "packed": int(config.row_masks), "twin": int(config.twins),
         "spare": bits_for(config.beats) if config.short_drains else 0,
         "row_bytes": config.column_bits,
         "segment_bytes": config.column_bits, "segment_pitch": config.column_bits,

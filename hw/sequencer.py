@@ -39,9 +39,10 @@ class Sequencer(wiring.Component):
     busy, done : Out(1), error : Out(8), index : Out(16), cycles : Out(32)
         Status: ``index`` is the descriptor that runs or failed.
     r : Out(read_client), w : Out(write_client or word_client)
-    d : Out(descriptor_shape(config)), check, launch : Out(1), units_idle : In(1)
+    d : Out(descriptor_shape(config)), check, launch : Out(1), units_idle, written : In(1)
         The descriptor for clusters, loader and pager is there during ``check``; ``launch`` says
-        then that it may run. Where ``config.pipelined`` the next one follows at once.
+        then that it may run. Where ``config.pipelined`` the next one follows at once. LOAD,
+        END and errors wait until all outputs are ``written``, others find them so when they read.
     clear : Out(1)
         Drop all work; held for FLUSH_CYCLES.
     issued : In(issued_shape), feed_stall, drain_stall, progress : In(1)
@@ -64,7 +65,7 @@ class Sequencer(wiring.Component):
             "done": Out(1), "error": Out(8), "index": Out(16), "cycles": Out(32),
             "r": Out(read_client(config)), "w": Out(client(config)),
             "d": Out(descriptor_shape(config)), "check": Out(1), "launch": Out(1),
-            "units_idle": In(1),
+            "units_idle": In(1), "written": In(1),
             "clear": Out(1),
             "issued": In(issued_shape(config)), "feed_stall": In(1), "drain_stall": In(1),
             "progress": In(1),
@@ -126,9 +127,13 @@ class Sequencer(wiring.Component):
                 with m.If(fetch.there):
                     m.d.sync += state.eq(State.CHECK)
             with m.Case(State.CHECK):
-                m.d.comb += failure.eq(verdict)
-                m.d.sync += [state.eq(State.SETTLE), settle.eq(0)]
-                with m.If(self.d.op == Opcode.END):
+                waits = ((self.d.op == Opcode.END) | (self.d.op == Opcode.LOAD) | verdict.any()
+                         ) & ~self.written & config.pipelined
+                m.d.comb += failure.eq(Mux(waits, Error.NONE, verdict))
+                m.d.sync += [state.eq(Mux(waits, State.CHECK, State.SETTLE)), settle.eq(0)]
+                with m.If(waits):
+                    pass
+                with m.Elif(self.d.op == Opcode.END):
                     m.d.sync += [self.busy.eq(0), self.done.eq(1), state.eq(State.IDLE)]
                 with m.Else():
                     m.d.comb += self.launch.eq(verdict == Error.NONE)

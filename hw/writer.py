@@ -58,7 +58,8 @@ class ByteWriter(wiring.Component):
 class Writer(wiring.Component):
     """C bytes of a pass, a beat at a time, become one write of a line or a part of it.
 
-    Bytes whose beats are left out are those of an earlier pass.
+    With ``twin`` each half of them becomes a line, one behind the other. Bytes whose beats are left
+    out are those of an earlier pass.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ class Writer(wiring.Component):
         A pass will arrive: its line and which C bytes of it.
     i_valid : In(1), i : In(8 * requant_units), final : In
         A beat, channels in ascending order; the number of a pass's last one.
+    twin : In(1)
+        A pass is two pixels, where config.twins.
     w : Out(write_client)
     idle : Out(1)
         Nothing on its way.
@@ -84,7 +87,8 @@ class Writer(wiring.Component):
 
     def __init__(self, config: CoreConfig, depth: int):
         self.config, self.depth = config, depth
-        super().__init__(writer_members(config) | {"final": In(range(config.beats))})
+        super().__init__(writer_members(config) | {
+            "final": In(range(config.beats)), "twin": In(int(config.twins))})
 
     def elaborate(self, platform):
         m = Module()
@@ -96,20 +100,27 @@ class Writer(wiring.Component):
             for queue, new in ((addrs, self.addr), (parts, self.part)):
                 m.d.sync += [queue[0].eq(new)] + [b.eq(a) for a, b in pairwise(queue)]
         bytes_, beat = Signal(8 * config.C), Signal(range(config.beats))
-        done = Signal()
-        m.d.comb += done.eq(self.i_valid & (beat == self.final))
+        done, full, place = Signal(), Signal(), Signal.like(beat)      # the pass is, a line is
+        m.d.comb += [done.eq(self.i_valid & (beat == self.final)), full.eq(done), place.eq(beat)]
+        follows = self.twin & done if config.twins else 0               # another of the same pass
+        if config.twins:
+            half = config.beats // 2
+            with m.If(self.twin):
+                m.d.comb += [full.eq(self.i_valid & (beat % half == half - 1)),
+                             place.eq(beat % half)]
         received = Signal.like(bytes_)
         m.d.comb += received.eq(bytes_)
-        m.d.comb += received.word_select(beat, len(self.i)).eq(self.i)
+        m.d.comb += received.word_select(place, len(self.i)).eq(self.i)
         with m.If(self.i_valid):
             m.d.sync += [bytes_.eq(received), beat.eq(Mux(done, 0, beat + 1))]
         m.d.sync += waiting.eq(waiting + self.push - done)
         oldest = waiting - 1
         part = Array(parts)[oldest] if self.depth > 1 else parts[0]
-        with m.If(done):
+        first = Array(addrs)[oldest] if self.depth > 1 else addrs[0]
+        with m.If(full):
             m.d.sync += [
                 self.w.valid.eq(1),
-                self.w.addr.eq(Array(addrs)[oldest] if self.depth > 1 else addrs[0]),
+                self.w.addr.eq(Mux(follows, self.w.addr + 1, first)),
                 self.w.mask.eq(Cat(part == p for p in range(config.groups_per_line)
                                    for _ in range(config.C // 4))),
             ]

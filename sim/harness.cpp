@@ -13,13 +13,15 @@
 //
 // A mirror of the activation memory follows every write that leaves on its ports. When the line
 // `trigger` is written during RUN (the counters behind a descriptor, so its layer has ended), the
-// lines of each watch with that trigger are copied before later layers reuse them. An argument names
-// a VCD file for the waveforms of the first RUN.
+// lines of each watch with that trigger are copied kBehind cycles later, when its last outputs are
+// there (hw.drain.Drain.ahead) and before later layers reuse them. An argument names a VCD file for the waveforms of the first RUN.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pipe.h"
@@ -35,6 +37,7 @@ enum Command : uint32_t { kWrite = 1, kRead = 2, kWatch = 3, kRun = 4, kPages = 
 constexpr uint32_t kControl = 3, kStatus = 4, kCycles = 6;  // word offsets in space 0
 constexpr int kAnswerCycles = 1 << 17;  // the bus must answer within these, in a run, too
 constexpr int kStartCycles = 8;  // irq of a former run is low by then
+constexpr int kBehind = 8;  // outputs are in the memory so long after their counters
 constexpr int kPollCycles = 64;
 
 struct Watch {
@@ -125,6 +128,7 @@ public:
             busy = good && (status & 1);
         }
         running_ = false;
+        while (!due_.empty()) copy();
         close_trace();
         return good && !busy && access(0, kCycles, false, cycles);
     }
@@ -145,7 +149,7 @@ private:
     void edge() {
         snoop(top_->p0_mask, top_->p0_addr, &top_->p0_data[0]);
         snoop(top_->p1_mask, top_->p1_addr, &top_->p1_data[0]);
-        if (!due_.empty()) copy();
+        while (!due_.empty() && due_.front().first <= count_) copy();
         if (top_->rewind) store.rewind(count_ + 1);
         else if (offered_ && top_->page_ready) store.take(count_);
         top_->clk = 1;
@@ -181,18 +185,17 @@ private:
             if (mask >> i & 1) mirror_[base + i] = data[i / 4] >> (8 * (i % 4));
         if (!running_) return;
         for (uint32_t i = 0; i < watches.size(); ++i)
-            if (watches[i].trigger == line) due_.push_back(i);
+            if (watches[i].trigger == line) due_.push_back({count_ + kBehind, i});
     }
 
     void copy() {
-        for (uint32_t i : due_) {
-            const Watch& watch = watches[i];
-            const size_t first = static_cast<size_t>(watch.first) * line_bytes_;
-            const size_t size = static_cast<size_t>(watch.lines) * line_bytes_;
-            if (mirror_.size() < first + size) mirror_.resize(first + size);
-            snapshots.push_back({i, {mirror_.begin() + first, mirror_.begin() + first + size}});
-        }
-        due_.clear();
+        const uint32_t i = due_.front().second;
+        const Watch& watch = watches[i];
+        const size_t first = static_cast<size_t>(watch.first) * line_bytes_;
+        const size_t size = static_cast<size_t>(watch.lines) * line_bytes_;
+        if (mirror_.size() < first + size) mirror_.resize(first + size);
+        snapshots.push_back({i, {mirror_.begin() + first, mirror_.begin() + first + size}});
+        due_.pop_front();
     }
 
     VerilatedContext context_;
@@ -201,7 +204,7 @@ private:
     std::unique_ptr<VerilatedVcdC> vcd_;
 #endif
     std::vector<uint8_t> mirror_;
-    std::vector<uint32_t> due_;
+    std::deque<std::pair<uint64_t, uint32_t>> due_;
     uint32_t line_bytes_ = 0;
     uint64_t count_ = 0, time_ = 0;
     bool running_ = false, offered_ = false;

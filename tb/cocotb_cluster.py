@@ -168,7 +168,8 @@ class Machine:
             part.set(start=0)
         for _ in range(LIMIT):
             await self.cycle()
-            if all(part.get("idle") for part in self.clusters):
+            if all(part.get("written") for part in self.clusters):
+                assert all(part.get("idle") for part in self.clusters)
                 return
         raise AssertionError(f"never idle: {d}")
 

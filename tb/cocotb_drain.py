@@ -162,9 +162,16 @@ def wanted(config: CoreConfig, line: int, part: int, values: list[int]):
     return [(line, part * config.C + c, value & 0xFF) for c, value in enumerate(values)]
 
 
-def there(config: CoreConfig, spare: int, writes: list[tuple[int, int, int]]):
-    """Of these, the channels of which ``spare`` beats are left out; the others may be anything."""
-    channels = config.C - spare * config.requant_units
+def twins(config: CoreConfig, line: int, values: list[int]):
+    """The same of a pass of two pixels."""
+    half = config.C // 2
+    return [write for n in range(2)
+            for write in wanted(config, line + n, 0, values[n * half:(n + 1) * half] + [0] * half)]
+
+
+def there(config: CoreConfig, d: dict, writes: list[tuple[int, int, int]]):
+    """Of these, the channels that there are, without beats left out; others may be anything."""
+    channels = config.C // (1 + d["twin"]) - d["spare"] * config.requant_units
     return [(line, byte, value) for line, byte, value in writes if byte % config.C < channels]
 
 
@@ -190,8 +197,12 @@ def random_descriptor(config: CoreConfig, rng: random.Random, op: int, add: int)
     strip = rng.randint(0, 3) if op == Opcode.CHANNEL and config.strips else 0
     short = config.short_drains and op != Opcode.ADD and not add
     spare = rng.choice([0, rng.randrange(config.beats - 1)]) if short else 0
+    twin = int(config.twins and op == Opcode.CONV and not add and rng.random() < 0.4)
+    if twin:
+        groups, pitch, spare = 1, 2, 0
+        assert 4 * width * height * pitch <= config.act_lines
     return {
-        "op": op, "strip": strip, "spare": spare, "add": add, "uniform": uniform,
+        "op": op, "twin": twin, "strip": strip, "spare": spare, "add": add, "uniform": uniform,
         "table_first": rng.randint(0, 1),
         "split": rng.randint(0, 1), "out_w": width, "out_h": height, "groups": groups,
         "out_pitch": pitch, "out_row": width * pitch, "out_base": rng.randint(0, tensor),
@@ -229,8 +240,9 @@ async def run(dut, config: CoreConfig, index: int, rng: random.Random, op: int, 
                   for _ in range(config.C)]
         if op == Opcode.MAX:
             values = [rng.randrange(-128, 128) for _ in range(config.C)]
-        expected += wanted(config, d["out_base"] + offset, group % config.groups_per_line,
-                           model.output(offset, group, values))
+        line, output = d["out_base"] + offset, model.output(offset, group, values)
+        expected += (twins(config, line, output) if d["twin"] else
+                     wanted(config, line, group % config.groups_per_line, output))
         if op == Opcode.ADD:
             continue
         assert dut.idle.value == 0
@@ -241,8 +253,14 @@ async def run(dut, config: CoreConfig, index: int, rng: random.Random, op: int, 
         if dut.idle.value == 1:
             break
         await bench.cycle()
+    for cycle in range(Drain.ahead(config, op == Opcode.CONV and bool(add)) + 1):
+        assert dut.idle.value == 1 or cycle > 3
+        if cycle == 3:        # the next descriptor is there
+            dut.d.value = rng.getrandbits(len(dut.d))
+        await bench.cycle()
+    assert dut.written.value == 1
     assert len(bench.writes) == len(expected), d
-    assert there(config, d["spare"], bench.writes) == there(config, d["spare"], expected), d
+    assert there(config, d, bench.writes) == there(config, d, expected), d
 
 
 def idle_inputs(dut):
@@ -373,14 +391,17 @@ async def writer_joins_beats_to_lines(dut):
     await start(dut)
     units, delay = config.requant_units, given["delay"]
     spare = rng.choice([0, rng.randrange(config.beats - 1)]) if config.short_drains else 0
+    twin = int(config.twins and not spare and rng.random() < 0.5)
     beats = config.beats - spare
     cycles = Issue.apart(config, Drain.cycles(config, spare)) if spare else Drain.cycles(config)
     if not config.byte_writes and config.beats > 1:
         dut.writer__final.value = beats - 1
+    if config.twins:
+        dut.writer__twin.value = twin
     schedule: dict[int, dict] = {}
     expected, now = [], Drain.cycles(config)
     for _ in range(80):
-        line, part = rng.randrange(config.act_lines), rng.randrange(config.groups_per_line)
+        line, part = rng.randrange(config.act_lines - 1), rng.randrange(config.groups_per_line)
         data = [rng.getrandbits(8) for _ in range(config.C)]
         for beat in range(beats):
             at = now + delay - (beats - 1 - beat) * config.beat_cycles
@@ -388,7 +409,7 @@ async def writer_joins_beats_to_lines(dut):
             if beat == 0 and config.byte_writes:
                 schedule[at]["place"] = (line, part)
         schedule.setdefault(now, {}).update(push=True, place=(line, part))
-        expected += wanted(config, line, part, data)
+        expected += (twins(config, line, data) if twin else wanted(config, line, part, data))
         now += cycles + rng.choice([0, 0, 0, 1, 17])
     got, held = [], 0
     for cycle in range(now + delay + 10):
@@ -410,7 +431,8 @@ async def writer_joins_beats_to_lines(dut):
         await FallingEdge(dut.clk)
     assert dut.writer__idle.value == 1
     assert len(got) == len(expected)
-    assert there(config, spare, got) == there(config, spare, expected)
+    d = {"twin": twin, "spare": spare}
+    assert there(config, d, got) == there(config, d, expected)
 
 
 @cocotb.test(timeout_time=3, timeout_unit="ms")

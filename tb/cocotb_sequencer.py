@@ -36,7 +36,8 @@ class Bench:
         self.shape = descriptor_shape(config)
         self.memory = [rng.getrandbits(config.line_bits) for _ in range(config.act_lines)]
         self.port = ReadPort(self.part, config, rng, self.memory, 0.7)
-        self.part.set(start=0, stop=0, r__ready=0, r__done=0, w__ready=0, units_idle=1, issued=0,
+        self.part.set(start=0, stop=0, r__ready=0, r__done=0, w__ready=0, units_idle=1, written=1,
+                      issued=0,
                       feed_stall=0, drain_stall=0, progress=0, error_address=0, error_descriptor=0)
 
     def place(self, line: int, header: list[int], slots: list[list[int]]) -> None:
@@ -54,13 +55,15 @@ class Bench:
         part, rng, outcome = self.part, self.rng, Outcome()
         part.set(start=1, program=line)
         work, since = 0, -1           # cycles that the units still need; since the launch
+        unwritten = 0                 # cycles until their outputs are written
         counts = [0, 0, 0]
         for cycle in range(LIMIT):
             lanes = [rng.randint(0, self.config.L) for _ in range(self.config.P)]
             events = {"feed_stall": rng.getrandbits(1), "drain_stall": rng.getrandbits(1),
                       "issued": issued_shape(self.config).const(lanes).as_bits()}
             ready = rng.random() < 0.5
-            part.set(**events, progress=rng.getrandbits(1), w__ready=ready,
+            unwritten = rng.randrange(12) if work else max(0, unwritten - 1)
+            part.set(**events, progress=rng.getrandbits(1), w__ready=ready, written=unwritten == 0,
                      units_idle=work == 0 or 0 <= since < self.config.settle_cycles)
             if what:
                 part.set(**{what: cycle == fail_at})
@@ -86,6 +89,7 @@ class Bench:
                 work -= settled
             since += since >= 0 and not settled
             if part.get("launch"):
+                assert unwritten == 0 or part.view("d", self.shape)["op"] != Opcode.LOAD
                 got = part.view("d", self.shape)
                 outcome.launched.append({name: got[name] for name, _ in self.shape})
                 work, since, counts = rng.choice([0, 1, rng.randrange(60)]), 0, [0, 0, 0]
@@ -97,6 +101,7 @@ class Bench:
             await part.edge()
             part.set(start=0)
             if cycle > 1 and not busy:
+                assert unwritten == 0 or outcome.cleared
                 break
         else:
             raise AssertionError("the sequencer is still busy")
@@ -110,7 +115,8 @@ async def awake(dut) -> None:
     """Reset; the sequencer then clears the units for FLUSH_CYCLES, and is not busy."""
     await start(dut)
     part = Part(dut, "sequencer")
-    part.set(start=0, stop=0, r__ready=0, r__done=0, w__ready=0, units_idle=1)
+    part.set(start=0, stop=0, r__ready=0, r__done=0, w__ready=0, units_idle=1,
+             written=1)
     for _ in range(FLUSH_CYCLES - 1):
         await part.settled()
         assert (part.get("clear"), part.get("busy"), part.get("done")) == (1, 0, 0)
@@ -126,7 +132,8 @@ async def sequencer_remembers_a_start_during_reset(dut):
     """It begins as soon as the units are clear."""
     await start(dut)
     part = Part(dut, "sequencer")
-    part.set(start=1, stop=0, program=0, r__ready=0, r__done=0, w__ready=0, units_idle=1)
+    part.set(start=1, stop=0, program=0, r__ready=0, r__done=0, w__ready=0, units_idle=1,
+             written=1)
     await part.edge()
     part.set(start=0)
     cycles = 0
@@ -147,7 +154,8 @@ def good_fields(config: CoreConfig, rng: random.Random) -> dict[str, int]:
         if not excess and rng.random() < 0.9:
             fields |= {"groups": 1, "split": 1, "kernel_h": 3, "segments": 2, "segment_bytes": 4,
                        "w_base": 2, "group_rows": 7, "out_w": 3, "out_h": 2, "add_param": 1,
-                       "param_base": 0, "strip": 0, "skip": 0, "packed": 0, "spare": 0}
+                       "param_base": 0, "strip": 0, "skip": 0, "packed": 0, "spare": 0,
+                       "twin": 0}
             if fields["op"] == Opcode.LOAD:
                 fields |= {"zero_point": Space.PARAM, "out_base": 1}
         if not excess and expected_error(config, fields, excess) == Error.NONE:
@@ -176,6 +184,7 @@ def expected_error(config: CoreConfig, d: dict[str, int], excess: bool) -> Error
         wrong |= op != Opcode.CONV and d["skip"] + d["packed"] > 0
         wrong |= d["spare"] > 0 and (op == Opcode.ADD or op != Opcode.MAX and d["add"] == 1)
         wrong |= config.short_drains and d["spare"] == config.beats - 1
+        wrong |= d["twin"] > 0 and (op != Opcode.CONV or d["add"] == 1 or d["spare"] > 0)
         if config.P > 1:
             wrong |= not d["split"] and d["out_w"] < config.P and d["out_h"] != 1
         if op != Opcode.ADD:

@@ -323,7 +323,10 @@ class Machine:
         c = self.config.C
         part = np.arange(d["groups"]) % self.config.groups_per_line * c
         start = self._lines(d, base) * self.config.V + part
-        return start[..., None] + np.arange(c)
+        columns = np.arange(c)
+        if d["twin"]:            # the second pixel's half lies in the next line
+            columns = columns + columns // (c // 2) * (self.config.V - c // 2)
+        return start[..., None] + columns
 
     def _tensor(self, d, base):
         return self.memory[Space.ACT].view(np.int8)[self._bytes(d, base)].astype(np.int64)
@@ -342,7 +345,11 @@ class Machine:
         if d["spare"]:
             assert not (d["add"] or itself) and self.config.short_drains, "both rounds are whole"
             out[..., self.config.C - d["spare"] * self.config.requant_units:] = SPARE_FILL
-        self.memory[Space.ACT].view(np.int8)[address] = out.reshape(address.shape)
+        memory = self.memory[Space.ACT].view(np.int8)
+        if d["twin"]:
+            assert d["op"] == Opcode.CONV and d["groups"] == 1 and not (d["add"] or d["spare"])
+            memory[address + self.config.C // 2] = SPARE_FILL
+        memory[address] = out.reshape(address.shape)
 
 
 def run_program(program: Program, x: np.ndarray, seed: int = 0,

@@ -48,16 +48,17 @@ def error_of(host: Host, image: np.ndarray, line: int = 0, limit: int = 20_000) 
     return status >> 8 & 0xFF, status >> 16
 
 
-def check_refused(host: Host, error: Error, number: int, change: dict, free=()):
+def check_refused(host: Host, error: Error, number: int, change: dict, free=(), late: int = 0):
     """A changed descriptor of the good program ends with an error; elsewhere it writes nothing.
 
-    ``free``: lines that may change.
+    ``free``: lines that may change; ``late``: 1 where the next descriptor may have begun.
     """
     programs = host.programs
     host.check_good()
     before = programs.reference(programs.image(programs.good[:number]))
     image = programs.image([*programs.good[:number], programs.good[number] | change])
-    assert error_of(host, image) == (error, number), change
+    found, index = error_of(host, image)
+    assert found == error and number <= index <= number + late, (change, found, index)
     seen = ~programs.counters()
     seen[:8 * programs.data] = False
     for line in free:
@@ -138,6 +139,12 @@ def test_core_refuses_beats_left_out_of_sums_and_all_but_one(host, number, chang
     check_refused(host, Error.DESCRIPTOR, number, change | {"spare": change["spare"] & most or 1})
 
 
+@pytest.mark.parametrize("number, change", [
+    (CONV, {"twin": 1, "add": 1}), *((number, {"twin": 1}) for number in (MAX, CHANNEL, ADD))])
+def test_core_refuses_twins_of_sums_and_without_lanes(host, number, change):
+    check_refused(host, Error.DESCRIPTOR, number, change)
+
+
 def test_core_refuses_patches_larger_than_a_buffer(host):
     place = host.programs.places
     change = {"segment_bytes": 72, "out_w": 2, "out_h": 1, "hold": 1}
@@ -152,7 +159,8 @@ def beyond(programs: Programs) -> int:
 @pytest.mark.parametrize("room", [0, 1, 3, 8])
 def test_core_stops_where_outputs_leave_the_memory(host, number, room):
     first = beyond(host.programs) - room
-    check_refused(host, Error.ADDRESS, number, {"out_base": first}, range(first, first + room))
+    check_refused(host, Error.ADDRESS, number, {"out_base": first}, range(first, first + room),
+                  late=room == 8)     # of nine lines
 
 
 @pytest.mark.parametrize("number", [CONV, MAX, CHANNEL, ADD])

@@ -49,11 +49,14 @@ CORES = {
     "seek": CoreConfig(P=1, L=2, C=8, V=8, Q=Fraction(1, 2), F=1, act_lines=16384,
                        weight_rows=256, patch_lines=64, patch_buffers=2, param_groups=8,
                        skip="act", multiplier="sb_mac16", memory="ice40"),
+    # clusters that compute two pixels of few channels in a pass
+    "twins": CoreConfig(P=2, L=2, C=8, V=8, Q=Fraction(4), F=2, act_lines=4096, weight_rows=1024,
+                        patch_lines=64, patch_buffers=4, param_groups=64),
     # two clusters on one port
     "crowd": CoreConfig(P=2, L=2, C=4, V=8, Q=Fraction(2), F=1, act_lines=4096, weight_rows=1024,
                         patch_lines=32, patch_buffers=2, param_groups=64),
 }
-EXACT = ("pair", "bytes", "wide", "skip", "seek")
+EXACT = ("pair", "bytes", "wide", "skip", "seek", "twins")
 SKIPPING = ("skip", "seek")
 PAGED_WITHIN = 0.02  # a layer of SKIP_LEAST cycles of a network whose weights come as pages
 SKIP_WITHIN = 0.03  # a layer of SKIP_LEAST cycles that passes over zeros

@@ -21,6 +21,8 @@ CONFIGS = {
     "half_two_clusters": CoreConfig(**TINY, P=2, F=1, Q=1),
     "one": CoreConfig(**TINY | {"V": 16}, P=1, F=2, Q=1),
     "fastest": CoreConfig(**TINY | {"V": 4}, P=2, F=1, Q=4),
+    "twins": CoreConfig(**TINY | {"V": 8, "C": 8}, P=1, F=2, Q=4),
+    "slow_twins": CoreConfig(**TINY | {"V": 16, "C": 16}, P=2, F=2, Q=2),
     "bytes": CoreConfig(L=4, C=8, V=8, P=1, F=1, Q="1/4", act_lines=16384, weight_rows=256,
                         patch_lines=32, param_groups=12, memory="ice40", multiplier="sb_mac16",
                         acc_width=24),

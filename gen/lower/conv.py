@@ -9,6 +9,7 @@ from gen.lower.channels import channel_params, operand_offset
 from gen.lower.steps import Step, Storage, choose_split
 from gen.lower.tensors import pixel_shape, view
 from hw.config import CoreConfig, align_up
+from hw.drain import Drain
 from hw.layout import Opcode, field_widths
 from models.graph import Graph, ModelError, Op
 
@@ -107,6 +108,27 @@ def turned(found: Window, config: CoreConfig) -> Window:
         pad=(0, found.pad[0]), dilation=(1, found.dilation[0]), out_h=1, out_w=found.out_h)
 
 
+def twin(found: Window, config: CoreConfig) -> Window | None:
+    """The same with the windows of two neighbouring pixels as one, if that takes fewer cycles.
+
+    Each pixel has half of the columns; the taps that only the other one sees are zeros.
+    """
+    (count, rows, columns, depth), half, step = found.weights.shape, config.C // 2, found.stride[1]
+    if not config.twins or count > half or found.out_w % 2 or found.dilation[1] > 1:
+        return None
+    both = np.zeros((2, half, rows, columns + step, depth), np.int8)
+    both[0, :count, :, :columns] = found.weights
+    both[1, :count, :, step:] = found.weights
+    pair = replace(found, weights=both.reshape(2 * half, rows, columns + step, depth),
+                   stride=(found.stride[0], 2 * step), out_w=found.out_w // 2)
+    least = 2 * Drain.cycles(config, min((config.C - count) // config.requant_units,
+                                         config.beats - 2))
+    alone = max(2 * patch_rows(found, config), least)
+    rows = patch_rows(pair, config)
+    fits = rows * config.L <= config.patch_lines * config.V and rows <= config.weight_rows
+    return pair if fits and max(rows, Drain.cycles(config)) < alone else None
+
+
 def segments(found: Window, config: CoreConfig) -> Segments:
     """How a kernel row is cut: in one piece where what lies between pixels costs nothing."""
     source, kernel_w = found.source, found.weights.shape[2]
@@ -136,7 +158,7 @@ def aligned(found: Window, config: CoreConfig) -> bool:
 
 
 def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
-               source: int, output: int) -> Step:
+               source: int, output: int, sums: bool = False) -> Step:
     """The step of one convolution.
 
     Parameters
@@ -145,6 +167,8 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
         Of the input's root.
     source, output : int
         Root tensors.
+    sums : bool
+        An addition will be fused to it.
 
     Raises
     ------
@@ -156,13 +180,18 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
         raise ModelError(f"{op.name} input pixels must start at multiples of align = "
                          f"{config.align} bytes, not every {found.source.pixel_bytes}; set align=1")
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    single = kernel_bytes(found, segments(found, config))
+    pair = None if sums else twin(found, config)
+    found = pair or found
     cut, seen = segments(found, config), found.source
     kernel = kernel_bytes(found, cut)
     rows = patch_rows(found, config)
     offset = operand_offset(x.zero_point, config)
     low, high = activation_range(op.activation, y.scale[0], y.zero_point)
-    pitch = -(-len(kernel) // config.V)
-    groups = -(-len(kernel) // config.C)
+    params = channel_params(graph, op, single, offset, config)
+    groups, pitch = -(-len(kernel) // config.C), -(-len(kernel) // config.V)
+    if pair:
+        params[:, config.C // 2:], pitch = params[:, :config.C // 2], 2
     fields = {
         "kernel_h": found.weights.shape[1], "row_bytes": seen.row_bytes,
         "segment_bytes": cut.size, "segments": cut.count, "segment_pitch": cut.pitch,
@@ -175,11 +204,12 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
         "fill": x.zero_point, "offset": offset,
         "zero_point": y.zero_point, "low": low, "high": high,
         "split": choose_split(config, found.out_w, found.out_h, groups),
+        "twin": int(pair is not None),
         "chunked": int(kernel.shape[1] > config.patch_lines * config.V),
     }
     return Step(op=Opcode.CONV, fields=fields, groups=groups,
                 weights=weight_rows(kernel, rows, config),
-                params=channel_params(graph, op, kernel, offset, config),
+                params=params,
                 source=source, output=output, in_offset=-found.pad[0] * seen.row_bytes)
 
 

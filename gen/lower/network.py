@@ -171,7 +171,8 @@ def _layer(graph, op, conv, roots, storages, config):
         first = next(i for i in range(2) if roots[op.inputs[i]] == roots[conv.outputs[0]])
         residual = roots[op.inputs[1 - first]]
         total = addition(graph, op, first, config)
-        step = lower_conv(graph, conv, storages[source], config, source, roots[conv.outputs[0]])
+        step = lower_conv(graph, conv, storages[source], config, source,
+                          roots[conv.outputs[0]], sums=True)
         steps, inputs, ops = (fuse(step, total, residual, output),), (source, residual), (conv, op)
     elif op.kind == "ADD":
         second = roots[op.inputs[1]]
@@ -242,7 +243,8 @@ def _short(layer, storages, config):
     for step in layer.steps:
         unused = max(0, config.C - storages[step.output].channels)
         spare = min(unused // config.requant_units, config.beats - 2)
-        if spare and step.op in WALKS and step.residual is None:
+        whole = step.residual is not None or step.fields.get("twin")
+        if spare and step.op in WALKS and not whole:
             step = replace(step, fields=step.fields | {"spare": spare})
         steps.append(step)
     return replace(layer, steps=tuple(steps))
