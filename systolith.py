@@ -273,6 +273,10 @@ def _add_baud(parser, text):
     parser.add_argument("--baud", type=int, metavar="N", default=0, help=text)
 
 
+def _add_quad(parser, text):
+    parser.add_argument("--quad", action="store_true", help=text)
+
+
 def _add_fold(parser):
     parser.add_argument("--no-fold", dest="fold", action="store_false",
                         help="compute channels too that are constant or that nothing reads")
@@ -389,6 +393,8 @@ def _add_board_commands(commands):
     sub.add_argument("--model", type=Path, metavar="MODEL",
                      help="with --board: .tflite file with whose program the board starts")
     _add_baud(sub, "of the board's UART (default: 1000000)")
+    _add_quad(sub, "with --board: read the flash over four wires, pages twice as fast; flash sets "
+                   "its quad-enable bit")
     sub.add_argument("--fit", type=Path, metavar="MODEL", help=FIT_HELP + "this .tflite file")
     _add_fold(sub)
     _add_double(sub)
@@ -414,6 +420,7 @@ def _add_board_commands(commands):
     sub.add_argument("--check", action="store_true", help="compare with the golden model")
     _add_baud(sub, "as the board was built (default: 1000000; sim: the most that the board can)")
     _add_board(sub, required=False)
+    _add_quad(sub, "the board was built with --quad")
     _add_target(sub, required=False)
     sub.add_argument("--fit", action="store_true", help="the core was built with --fit MODEL")
     _add_fold(sub)

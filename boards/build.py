@@ -121,5 +121,5 @@ def build(board: Board, target: Target, *, seed: int, baud: int, program: Progra
     stage("generating Verilog")
     whole = design(board, target, system(board, target, baud))
     result, files = place_and_route(target, seed, stage, whole)
-    result = replace(result, board=board.name, baud=baud)
+    result = replace(result, board=board.name, baud=baud, flash_wires=board.flash.width)
     return result, files | images | {"build.json": result.to_json()}

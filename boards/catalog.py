@@ -39,7 +39,8 @@ class Flash:
     clock_pin : bool
         The FPGA reaches the clock over a pin of its own; else over USRMCLK.
     width : int
-        Data wires that are read over: 2, because nothing says that quad-enable bits are set.
+        Data wires that are read over: 2, because nothing says that quad-enable bits are set; see
+        `Board.quad`.
     registered : bool
         What comes from the pads passes a register.
     pace, sample : int
@@ -167,6 +168,21 @@ class Board:
         return replace(PRESETS[self.preset], device=DEVICES[found.device], config=config,
                        package=PACKAGES[found.package], speed=getattr(found, "speed", ""),
                        min_mhz=self.core_hz / 1e6)
+
+    def quad(self) -> "Board":
+        """The same, its flash read over four wires: whoever flashes it sets the quad-enable bit.
+
+        Raises
+        ------
+        ConfigError
+            openFPGALoader cannot set that bit here.
+        """
+        if self.family != "ecp5" or self.dfu:
+            able = ", ".join(name for name, board in BOARDS.items()
+                             if board.family == "ecp5" and not board.dfu)
+            raise ConfigError(f"--quad needs a board on which openFPGALoader sets the flash's "
+                              f"quad-enable bit, not {self.name}; take one of {able}")
+        return replace(self, flash=replace(self.flash, width=4))
 
     def divisor(self, baud: int) -> int:
         """Cycles of the core's clock per bit.

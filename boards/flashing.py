@@ -36,10 +36,13 @@ class Parts:
     bitstream : bytes
     image : bytes
         Empty if there is none.
+    quad : bool
+        The design reads over four wires: the flash's quad-enable bit must be set.
     """
 
     bitstream: bytes
     image: bytes = b""
+    quad: bool = False
 
 
 def read_parts(board: Board, folder: Path) -> Parts:
@@ -51,7 +54,8 @@ def read_parts(board: Board, folder: Path) -> Parts:
         Something is missing, was built for another board or is larger than its room.
     """
     try:
-        built = json.loads((folder / BUILD).read_text())["board"]
+        record = json.loads((folder / BUILD).read_text())
+        built, wires = record["board"], record.get("flash_wires")
         bitstream = (folder / BITSTREAM[board.family]).read_bytes()
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FlashError(f"{folder} must hold a build for {board.name}, not lack one "
@@ -61,7 +65,8 @@ def read_parts(board: Board, folder: Path) -> Parts:
         raise FlashError(f"{folder} must hold a build for {board.name}, not for {built!r}; "
                          f"name that board")
     path = folder / IMAGE
-    parts = Parts(bitstream=bitstream, image=path.read_bytes() if path.exists() else b"")
+    parts = Parts(bitstream=bitstream, image=path.read_bytes() if path.exists() else b"",
+                  quad=wires == 4)
     for what, data, room in (("bitstream", parts.bitstream, board.flash.bitstream_room),
                              ("image", parts.image, board.flash.image_room)):
         if len(data) > room:
@@ -93,8 +98,9 @@ def commands(board: Board, folder: Path, parts: Parts, cable: str = "") -> list[
     if board.family == "ice40":
         return [[TOOL, *options, "-f", "--verify", bitstream],
                 *([TOOL, *options, "-f", "--verify", *at, name] for name in image)]
-    # With an image to come the FPGA need not start twice.
-    return [[TOOL, *options, "-f", *(["--skip-reset"] if image else []), bitstream],
+    # With an image to come the FPGA need not start twice. It starts reading when it starts.
+    return [*([[TOOL, *options, "--enable-quad"]] if parts.quad else []),
+            [TOOL, *options, "-f", *(["--skip-reset"] if image else []), bitstream],
             *([TOOL, *options, "-f", *at, name] for name in image)]
 
 

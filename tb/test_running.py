@@ -2,11 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from boards.build import image
+from boards.build import image, store
 from boards.catalog import BOARDS
 from boards.host.device import Device
 from boards.host.errors import ConfigurationError
@@ -66,6 +67,24 @@ def test_simulated_board_starts_with_the_program_in_its_flash():
         assert device.boot_code != 0
 
 
+def test_simulated_board_starts_over_four_wires():
+    """The flash of the iCEBreaker has them, only openFPGALoader does not set its bit."""
+    board = BOARDS["icebreaker"]
+    board, graph = replace(board, flash=replace(board.flash, width=4)), load(MODEL)
+    program = Compiler(graph).program(board.target(), board)
+    with simulated(board, board.target(), board.max_baud, image(board, program)) as port, \
+            Device(port) as device:
+        assert device.boot_code == 0
+        header = device.read(Space.ACT, program.program_line * board.target().config.V // 4, 4)
+        assert header[2] == device.config_hash == program.config_hash
+
+
+@pytest.mark.parametrize("name", ["ulx3s-25f", "ecpix5-85f"])
+def test_pages_come_twice_as_fast_over_four_wires(name):
+    board = BOARDS[name]
+    assert store(board.quad()).rate == 2 * store(board).rate
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ("upduino3", "ulx3s-25f", "ecpix5-85f"))
 def test_other_boards_compute_the_same(capsys, few, name):
@@ -100,6 +119,8 @@ def test_program_is_made_for_the_core_that_answers(there):
     (("--board", "iceberg"), "must be one of"),
     (("--board", "icebreaker", "--baud", "12000000"), "in 1200..3000000 on icebreaker"),
     (("--board", "icebreaker", "--set", "V=3"), "V must be"),
+    (("--board", "icebreaker", "--quad"), "take one of ulx3s-85f, ulx3s-25f, ecpix5-85f, color"),
+    (("--board", "orangecrab-25f", "--quad"), "not orangecrab-25f"),
     (("--board", "icebreaker", "--model", "no.tflite"), "no.tflite")))
 def test_build_refuses_before_any_work(capsys, tmp_path, arguments, text):
     assert text in refused(capsys, "build", *arguments, "-o", tmp_path / "out")
@@ -129,6 +150,7 @@ def test_build_writes_what_flash_needs(capsys, tmp_path, monkeypatch, mhz, code)
     assert bool(error) == bool(code) and ("must reach 24 MHz, not 23.9" in error) == bool(code)
     built = json.loads((folder / "build.json").read_text())
     assert (built["board"], built["baud"], built["seed"]) == ("icebreaker", 3_000_000, 3)
+    assert built["flash_wires"] == 2
     program = Compiler(load(MODEL)).program(BOARDS["icebreaker"].target(), BOARDS["icebreaker"])
     assert (folder / "image.bin").read_bytes() == image(BOARDS["icebreaker"], program)
     code, out, _ = run(capsys, "flash", "--board", "icebreaker", folder, "--dry-run")

@@ -76,8 +76,8 @@ class BuildResult:
         Versions.
     board : str
         Whose top it is; "" for a core alone.
-    baud : int
-        Of the board's UART.
+    baud, flash_wires : int
+        Of the board's UART; data wires over which its flash is read.
     """
 
     device: str
@@ -95,6 +95,7 @@ class BuildResult:
     tools: dict = field(default_factory=dict)
     board: str = ""
     baud: int = 0
+    flash_wires: int = 0
 
     def to_json(self) -> str:
         """Return the text of build.json."""
