@@ -183,13 +183,13 @@ def descriptor_cycles(config: CoreConfig, d: dict[str, int], costs: np.ndarray |
         costs = assumed_cycles(config, d, stored_rows(config, d, masks) if d["packed"] else None)
     runs = _runs(config, d, costs, writes)
     idle = max(config.settle_cycles, *(run.idle for run in runs))
-    writes = runs[0].port.written
-    first, rest = _kept(config, idle + 1, writes)
+    written = runs[0].port.written
+    first, rest = _kept(config, idle + 1, written)
     cycles = Cycles(total=control + idle + first,
                     feed=runs[0].idle - runs[0].start - 1 - runs[0].rows - runs[0].waits,
                     drain=runs[0].waits)
     left = Left(late=rest, written=Drain.ahead(config, runs[0].is_sum) - first,
-                writes=tuple(write - cycles.total - rest for write in writes
+                writes=tuple(write - cycles.total - rest for write in written
                              if write > cycles.total + rest))
     return cycles, left
 

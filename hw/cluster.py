@@ -25,7 +25,8 @@ class Cluster(wiring.Component):
     Members
     -------
     d : In(order_shape(config)), start, clear : In(1)
-        ``d`` is constant from ``start`` until two cycles after ``idle``; ``clear`` ends everything at once.
+        ``d`` is constant from ``start`` until two cycles after ``idle``; ``clear`` ends everything
+        at once.
     feed, residual : Out(read_client), w : Out(write_client)
     weight_addrs : Out(array of L row addresses), weights : In(array of L rows of C int8)
         Rows arrive ``WeightBanks.latency`` cycles after their addresses.
@@ -54,7 +55,8 @@ class Cluster(wiring.Component):
             "weights": In(data.ArrayLayout(row, config.L)),
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
-            "t_en": In(1), "t_addr": In(8), "t_data": In(32), "pause": In(1), "idle": Out(1), "written": Out(1),
+            "t_en": In(1), "t_addr": In(8), "t_data": In(32), "pause": In(1),
+            "idle": Out(1), "written": Out(1),
             "issued": Out(range(config.L + 1)), "feed_stall": Out(1), "drain_stall": Out(1),
             "error_address": Out(1), "error_patch": Out(1)}
             | ({"masks": In(mask_write(config))} if config.row_masks else {}))
@@ -90,7 +92,8 @@ class Cluster(wiring.Component):
             drain.d.eq(d), drain.start.eq(self.start), drain.clear.eq(self.clear),
             drain.params.eq(self.params), self.param_addr.eq(drain.param_addr),
             drain.t_en.eq(self.t_en), drain.t_addr.eq(self.t_addr), drain.t_data.eq(self.t_data),
-            self.idle.eq(drain.idle), self.written.eq(drain.written), self.issued.eq(sum(issue.o.lanes)),
+            self.idle.eq(drain.idle), self.written.eq(drain.written),
+            self.issued.eq(sum(issue.o.lanes)),
             self.feed_stall.eq(issue.feed_stall & ~drain.idle),
             self.drain_stall.eq(issue.drain_stall),
             self.error_address.eq(issue.error_address), self.error_patch.eq(issue.error_patch),

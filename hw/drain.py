@@ -60,7 +60,8 @@ class Drain(wiring.Component):
             "param_addr": Out(config.param_addr_bits),
             "params": In(data.ArrayLayout(PARAM_SHAPE, config.requant_units)),
             "t_en": In(1), "t_addr": In(8), "t_data": In(32),
-            "r": Out(read_client(config)), "w": Out(write_client(config)), "idle": Out(1), "written": Out(1)})
+            "r": Out(read_client(config)), "w": Out(write_client(config)),
+            "idle": Out(1), "written": Out(1)})
 
     @staticmethod
     def cycles(config: CoreConfig, spare: int = 0) -> int:

@@ -88,8 +88,9 @@ DESCRIPTOR = _fields(
     ("packed", 0, 13, 1, False, "CONV: weight rows that are zero are not stored, where "
      "config.row_masks; w_base and group_rows then count words of row masks"),
     ("resume", 0, 14, 1, False, "CONV: the first pass adds to the psums of the descriptor before"),
-    ("twin", 0, 15, 1, False, "CONV without add, where config.twins: a window is that of two output "
-     "pixels, each of C/2 columns; their lines follow each other; out_w and out_pitch count pairs"),
+    ("twin", 0, 15, 1, False, "CONV without add, where config.twins: a window is that of two "
+     "output pixels, each of C/2 columns; their lines follow each other; out_w and out_pitch count "
+     "pairs"),
     ("fill", 0, 16, 8, True, "byte that stands for what lies outside the tensor"),
     ("offset", 0, 24, 8, True, "subtracted from activations (wide multipliers): the zero point"),
     ("in_start", 1, 0, 24, True, "byte address of input row -pad_top, column 0"),

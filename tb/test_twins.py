@@ -1,4 +1,4 @@
-"""Two pixels a pass: which layers become twins, and that model and core compute them bit for bit."""
+"""Two pixels a pass: which layers become twins; model and core compute them bit for bit."""
 
 import random
 from dataclasses import replace

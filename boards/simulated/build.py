@@ -72,5 +72,6 @@ def build(board: Board, target: Target, baud: int,
 
     sources = source_hash(*BOARDS.glob("rim/*.py"), *BOARDS.glob("*.py"), *HERE.glob("*.*"),
                           *HERE.glob("models/*.v"))
-    name = f"{board.name}-{board.flash.width}-{board.divisor(baud)}-{target.config.hash:08x}-{sources}"
+    name = "-".join((board.name, f"{board.flash.width}", f"{board.divisor(baud)}",
+                     f"{target.config.hash:08x}", sources))
     return cached(name, make, lambda: stage(f"building the simulator of {board.name} (once)"))
