@@ -40,7 +40,7 @@ def skew(step: Step, config: CoreConfig) -> int:
     above = np.maximum(-(f["y_start"] + y * f["stride_h"]), 0)    # kernel rows outside the input
     column = np.maximum(f["x_start"] + x * f["x_step"], 0)
     first = step.in_offset + y * f["y_step"] + above * f["row_bytes"] + column
-    lines = -(-step.groups // config.groups_per_line)
+    lines = -(-step.groups // config.groups_per_line) + f["twin"]
     end = step.out_offset + y * f["out_row"] + x * f["out_pitch"] + lines
     written = np.maximum.accumulate(end.ravel())
     needed = np.minimum.accumulate(first.ravel()[::-1])[::-1] // config.V

@@ -96,7 +96,7 @@ def walk(d: dict, config: CoreConfig, index: int):
 
 
 def touched(d: dict, config: CoreConfig):
-    """Yield, pass by pass of a core with one cluster, the lines read and the line written."""
+    """Yield, pass by pass of a core with one cluster, the lines read and the lines written."""
     for x, y, g in passes(d, config, 0):
         lines, shift = set(), g // config.groups_per_line * config.V if per_channel(d) else 0
         fetches = per_channel(d) or d["chunked"] or g == 0
@@ -105,16 +105,17 @@ def touched(d: dict, config: CoreConfig):
             if low < high and 0 <= d["y_start"] + y * d["stride_h"] + ky < d["in_h"]:
                 start = d["in_start"] + y * d["y_step"] + ky * d["row_bytes"] + shift
                 lines |= {*range((start + low) // config.V, (start + high - 1) // config.V + 1)}
-        yield lines, (d["out_base"] + y * d["out_row"] + x * d["out_pitch"]
-                      + g // config.groups_per_line)
+        first = (d["out_base"] + y * d["out_row"] + x * d["out_pitch"]
+                 + g // config.groups_per_line)
+        yield lines, range(first, first + 1 + d.get("twin", 0))
 
 
 def overwritten(d: dict, config: CoreConfig) -> set[int]:
     """Lines that a pass reads after another has written its output there."""
     lost, written = set(), set()
-    for lines, line in touched(d, config):
+    for lines, outputs in touched(d, config):
         lost |= lines & written
-        written.add(line)
+        written |= {*outputs}
     return lost
 
 

@@ -336,7 +336,7 @@ class Machine:
         self._check_split(d)
         address = self._bytes(d, d["out_base"])
         assert np.unique(address).size == address.size, "outputs overlap"
-        lines = np.unique(self._lines(d, d["out_base"]))
+        lines = np.unique(address // self.config.V)
         if np.intersect1d(lines, read).size:
             assert self.config.P == 1 and not overwritten(d, self.config), "input overwritten"
         if (d["add"] or itself) and d["res_base"] != d["out_base"]:

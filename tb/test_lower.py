@@ -260,7 +260,7 @@ def test_input_is_as_dense_as_the_alignment_allows():
 
 @pytest.mark.parametrize("depth, count, size", [(3, 1, 9), (16, 1, 48), (10, 1, 30)])
 def test_kernel_row_without_padding_is_one_segment(depth, count, size):
-    graph = parse(Net((1, 8, 8, depth), seed=1).conv(10).conv(4).bytes())
+    graph = parse(Net((1, 8, 8, depth), seed=1).conv(10).conv(10).bytes())
     first, second = lower(graph, PRESETS["ecp5-85k"].config).layers
     fields = first.steps[0].fields
     assert (fields["segments"], fields["segment_bytes"]) == (count, size)
