@@ -265,16 +265,16 @@ _BOARDS = (
 BOARDS = {board.name: board for board in _BOARDS}
 
 
-def find_board(name: str) -> Board:
-    """The board of a name.
+def find_board(name: str, quad: bool = False) -> Board:
+    """The board of a name; with ``quad`` its flash is read over four wires.
 
     Raises
     ------
     ConfigError
-        There is none; the text names the closest one.
+        There is none; the text names the closest one. Or as `Board.quad`.
     """
     if name in BOARDS:
-        return BOARDS[name]
+        return BOARDS[name].quad() if quad else BOARDS[name]
     matches = get_close_matches(name.lower(), BOARDS, n=1, cutoff=0.4)
     raise ConfigError(f"board must be one of {', '.join(BOARDS)}, not {name!r}; "
                       + (f"did you mean {matches[0]!r}?" if matches else "see systolith boards"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from boards.build import build as build_board
 from boards.build import store
 from boards.catalog import BAUD, find_board
-from boards.running import Compiler, fitted, loaded, summary, targets_of, wired
+from boards.running import Compiler, fitted, loaded, summary, targets_of
 from boards.running import run as run_inputs
 from gen.compile import compile_model
 from gen.console import progress, stages
@@ -25,7 +25,7 @@ def build(arguments: Namespace) -> tuple[Target, BuildResult]:
     Target and BuildResult
         What was built, by the board's name, and what came out.
     """
-    board, baud = wired(find_board(arguments.board), arguments.quad), arguments.baud or BAUD
+    board, baud = find_board(arguments.board, arguments.quad), arguments.baud or BAUD
     board.divisor(baud)     # refused before any work
     target, program = board.target(arguments.set), None
     if arguments.fit:
@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> tuple[Simulation, str]:
     """
     graph = load(arguments.model)
     inputs = load_inputs(arguments.input, graph)
-    board = wired(find_board(arguments.board), arguments.quad) if arguments.board else None
+    board = find_board(arguments.board, arguments.quad) if arguments.board else None
     targets = targets_of(arguments.port, board, arguments.target, arguments.set)
     compiler = Compiler(graph, fit=arguments.fit, fold=arguments.fold, skip=arguments.skip,
                         double=arguments.double)

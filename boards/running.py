@@ -25,11 +25,6 @@ from sim.simulate import BATCH, Simulation
 SIMULATED = "sim:"     # and the name of a board: a port
 
 
-def wired(board: Board, quad: bool) -> Board:
-    """A board, its flash read over four wires if asked."""
-    return board.quad() if quad else board
-
-
 def fitted(target: Target, graph: Graph, fold: bool, double: bool) -> Target:
     """A target whose memories fit a model, as ``build --fit`` makes it."""
     return fit_memories(target, fold_channels(graph).graph if fold else graph, double=double)
@@ -105,7 +100,7 @@ def loaded(compiler: Compiler, port: str, *, board: Board | None, targets: list[
             stage("loading the program")
             yield device.load(program), program
         return
-    board = wired(find_board(port.removeprefix(SIMULATED)), quad)
+    board = find_board(port.removeprefix(SIMULATED), quad)
     target = compiler.target(targets[0])
     program = compiler.program(target, board)
     flash = image(board, program) if program.stream else b""

@@ -104,7 +104,7 @@ class Drain(wiring.Component):
     def pending(config: CoreConfig) -> int:
         """Beats of the first round whose bytes come during the second, where none overlap."""
         slow = config.beat_cycles > 1 and not config.overlaps
-        behind = Drain.lead(config) + Requantizer.latency(config) + 2      # the last beat's fetch
+        behind = Drain.behind(config) + 2             # the last beat's fetch
         return max(0, min(config.beats, behind // config.beat_cycles) - 1) if slow else 0
 
     def elaborate(self, platform):

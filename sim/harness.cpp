@@ -14,7 +14,8 @@
 // A mirror of the activation memory follows every write that leaves on its ports. When the line
 // `trigger` is written during RUN (the counters behind a descriptor, so its layer has ended), the
 // lines of each watch with that trigger are copied kBehind cycles later, when its last outputs are
-// there (hw.drain.Drain.ahead) and before later layers reuse them. An argument names a VCD file for the waveforms of the first RUN.
+// there (hw.drain.Drain.ahead) and before later layers reuse them. An argument names a VCD file for
+// the waveforms of the first RUN.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

@@ -37,7 +37,7 @@ DRAINS = ["drain_equals_golden_at_the_promised_distance", "drain_forgets_everyth
 def given(name: str) -> dict:
     config = CONFIGS[name]
     return {"config": config.items(), "index": INDEX.get(name, 0), "seed": 5,
-            "delay": Drain.lead(config) + Requantizer.latency(config)}
+            "delay": Drain.behind(config)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

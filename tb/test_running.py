@@ -52,15 +52,21 @@ def test_simulated_board_computes_what_the_golden_model_does(capsys, few):
     assert milliseconds(out) < alone
 
 
-def test_simulated_board_starts_with_the_program_in_its_flash():
-    board, graph = BOARDS["icebreaker"], load(MODEL)
-    program = Compiler(graph).program(board.target(), board)
-    with simulated(board, board.target(), board.max_baud, image(board, program)) as port, \
+def check_start(board) -> bytearray:
+    """A simulated board loads the program in its flash; the image that lies there."""
+    program = Compiler(load(MODEL)).program(board.target(), board)
+    content = image(board, program)
+    with simulated(board, board.target(), board.max_baud, content) as port, \
             Device(port) as device:
         assert device.boot_code == 0
         header = device.read(Space.ACT, program.program_line * board.target().config.V // 4, 4)
         assert header[2] == device.config_hash == program.config_hash
-        damaged = bytearray(image(board, program))
+    return bytearray(content)
+
+
+def test_simulated_board_starts_with_the_program_in_its_flash():
+    board = BOARDS["icebreaker"]
+    damaged = check_start(board)
     damaged[200] ^= 1
     with simulated(board, board.target(), board.max_baud, bytes(damaged)) as port, \
             Device(port) as device:
@@ -70,13 +76,7 @@ def test_simulated_board_starts_with_the_program_in_its_flash():
 def test_simulated_board_starts_over_four_wires():
     """The flash of the iCEBreaker has them, only openFPGALoader does not set its bit."""
     board = BOARDS["icebreaker"]
-    board, graph = replace(board, flash=replace(board.flash, width=4)), load(MODEL)
-    program = Compiler(graph).program(board.target(), board)
-    with simulated(board, board.target(), board.max_baud, image(board, program)) as port, \
-            Device(port) as device:
-        assert device.boot_code == 0
-        header = device.read(Space.ACT, program.program_line * board.target().config.V // 4, 4)
-        assert header[2] == device.config_hash == program.config_hash
+    check_start(replace(board, flash=replace(board.flash, width=4)))
 
 
 @pytest.mark.parametrize("name", ["ulx3s-25f", "ecpix5-85f"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from gen.lower.arith import activation_range
 from gen.lower.channels import channel_params, operand_offset
-from gen.lower.steps import Step, Storage, choose_split
+from gen.lower.steps import Step, Storage, choose_split, spare_beats
 from gen.lower.tensors import pixel_shape, view
 from hw.config import CoreConfig, align_up
 from hw.drain import Drain
@@ -121,9 +121,7 @@ def twin(found: Window, config: CoreConfig) -> Window | None:
     both[1, :count, :, step:] = found.weights
     pair = replace(found, weights=both.reshape(2 * half, rows, columns + step, depth),
                    stride=(found.stride[0], 2 * step), out_w=found.out_w // 2)
-    least = 2 * Drain.cycles(config, min((config.C - count) // config.requant_units,
-                                         config.beats - 2))
-    alone = max(2 * patch_rows(found, config), least)
+    alone = 2 * max(patch_rows(found, config), Drain.cycles(config, spare_beats(config, count)))
     rows = patch_rows(pair, config)
     fits = rows * config.L <= config.patch_lines * config.V and rows <= config.weight_rows
     return pair if fits and max(rows, Drain.cycles(config)) < alone else None
@@ -180,18 +178,18 @@ def lower_conv(graph: Graph, op: Op, storage: Storage, config: CoreConfig,
         raise ModelError(f"{op.name} input pixels must start at multiples of align = "
                          f"{config.align} bytes, not every {found.source.pixel_bytes}; set align=1")
     x, y = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
-    single = kernel_bytes(found, segments(found, config))
-    pair = None if sums else twin(found, config)
-    found = pair or found
-    cut, seen = segments(found, config), found.source
-    kernel = kernel_bytes(found, cut)
-    rows = patch_rows(found, config)
     offset = operand_offset(x.zero_point, config)
-    low, high = activation_range(op.activation, y.scale[0], y.zero_point)
-    params = channel_params(graph, op, single, offset, config)
-    groups, pitch = -(-len(kernel) // config.C), -(-len(kernel) // config.V)
+    kernel = kernel_bytes(found, segments(found, config))
+    params = channel_params(graph, op, kernel, offset, config)
+    pitch, half = -(-len(kernel) // config.V), config.C // 2
+    pair = None if sums else twin(found, config)
     if pair:
-        params[:, config.C // 2:], pitch = params[:, :config.C // 2], 2
+        found, pitch = pair, 2
+        kernel = kernel_bytes(found, segments(found, config))
+        params[:, half:] = params[:, :half]
+    cut, seen, groups = segments(found, config), found.source, -(-len(kernel) // config.C)
+    rows = patch_rows(found, config)
+    low, high = activation_range(op.activation, y.scale[0], y.zero_point)
     fields = {
         "kernel_h": found.weights.shape[1], "row_bytes": seen.row_bytes,
         "segment_bytes": cut.size, "segments": cut.count, "segment_pitch": cut.pitch,

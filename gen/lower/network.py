@@ -12,7 +12,7 @@ from gen.lower.mean import lower_mean
 from gen.lower.mul import by_channel, lower_computed, lower_constant, scratch_storage
 from gen.lower.pool import lower_average, lower_max
 from gen.lower.split_k import exceeds_banks, split_k
-from gen.lower.steps import WALKS, Layer, Lowered, Storage
+from gen.lower.steps import WALKS, Layer, Lowered, Storage, spare_beats
 from gen.lower.tensors import aliases, core_storage, find_roots, pixel_shape, view
 from hw.config import CoreConfig, align_up
 from models.graph import Graph, ModelError, Op
@@ -237,12 +237,9 @@ def _require_lines(storage, output, op):
 
 def _short(layer, storages, config):
     """A layer whose passes leave out the beats that have no channels, where one group has all."""
-    if not config.short_drains:
-        return layer
     steps = []
     for step in layer.steps:
-        unused = max(0, config.C - storages[step.output].channels)
-        spare = min(unused // config.requant_units, config.beats - 2)
+        spare = spare_beats(config, storages[step.output].channels)
         whole = step.residual is not None or step.fields.get("twin")
         if spare and step.op in WALKS and not whole:
             step = replace(step, fields=step.fields | {"spare": spare})

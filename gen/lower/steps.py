@@ -232,6 +232,12 @@ def uniform_words(config: CoreConfig, bias: int, multiplier: int, shift: int) ->
     return param_words(config, [bias] * config.C, [multiplier] * config.C, [shift] * config.C)
 
 
+def spare_beats(config: CoreConfig, channels: int) -> int:
+    """Beats at the end of a pass that have no channels, where one group has all, and may go."""
+    unused = max(0, config.C - channels)
+    return min(unused // config.requant_units, config.beats - 2) if config.short_drains else 0
+
+
 def choose_split(config: CoreConfig, width: int, height: int, groups: int) -> int:
     """How two clusters share the work: 0 pixels, 1 groups, whichever leaves fewer passes."""
     if config.P == 1 or not (width >= config.P or height == 1):
