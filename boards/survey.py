@@ -22,19 +22,24 @@ KEPT = ("seed", "lut", "ff", "dsp", "ebr", "spram", "fmax_mhz", "timing_met", "t
 
 
 def measure(board: Board, seeds: Sequence[int]) -> list[dict]:
-    """Build a board with its core, the fastest one into build/boards; what is kept of each seed."""
-    found, fastest = [], 0.0
+    """Build a board with its core, the fastest one into build/boards; what is kept of each seed.
+
+    A seed that the router gave up is not among them: `build` has gone on to the next.
+    """
+    found, fastest = {}, 0.0
     for seed in seeds:
+        if seed in found:
+            continue
         begin = time.monotonic()
         with stages(board.name) as stage:
             result, files = build(board, board.target(), seed=seed, baud=BAUD, stage=stage)
         size = next(len(data) for name, data in files.items() if name.startswith("bitstream"))
-        found.append({name: getattr(result, name) for name in KEPT} | {
-            "bitstream_bytes": size, "minutes": round((time.monotonic() - begin) / 60, 1)})
+        found[result.seed] = {name: getattr(result, name) for name in KEPT} | {
+            "bitstream_bytes": size, "minutes": round((time.monotonic() - begin) / 60, 1)}
         if result.fmax_mhz > fastest:
             fastest = result.fmax_mhz
             write_files(build_folder() / "boards" / board.name, files)
-    return found
+    return list(found.values())
 
 
 def quoted(record: dict[str, dict]) -> str:
