@@ -15,7 +15,7 @@ from gen.image import load
 from gen.paths import ROOT
 from gen.pnr import BuildError, BuildResult
 from gen.pnr.design import core_design, goal_mhz
-from gen.pnr.flow import CIRCLES, MISCOMPILES, circling, exceeded, first_error
+from gen.pnr.flow import CIRCLES, ITERATIONS, MISCOMPILES, circling, exceeded, first_error
 from gen.targets import PRESETS, resolve
 from sim.device import DeviceError
 from tb.tflite_builder import Net
@@ -290,23 +290,24 @@ def test_a_placement_without_a_way_to_route_is_followed_by_others(monkeypatch, t
     from gen.pnr import flow
     tried = []
 
-    def place(design, seed, folder):
-        tried.append(seed)
+    def place(design, seed, folder, router):
+        tried.append((seed, router))
         (folder / "design.json").write_text(json.dumps(
             {"modules": {design.top: {"cells": {}, "netnames": {}}}}))
         for name in ("area.md", "yosys.log", "nextpnr.log", "report.json"):
             (folder / name).write_text("")
-        if seed < routable:
+        if (seed, router) != way:
             raise flow.RoutingError("circles")
         return {"utilization": {}, "fmax": {"clk": {"achieved": 90.0}}}
 
     monkeypatch.setattr(flow, "synthesise", lambda *_: None)
     monkeypatch.setattr(flow, "place", place)
-    for routable in (5, 6, 7):
+    ways = [(seed, router) for seed in (5, 6, 7) for router in flow.ROUTERS]
+    for count, way in enumerate(ways, 1):
         tried.clear()
         result, _ = flow.build(PRESETS["ecp5-25k"], 5)
-        assert result.seed == routable and tried == list(range(5, routable + 1))
-    routable = 100
+        assert result.seed == way[0] and tried == ways[:count]
+    way = None
     with pytest.raises(BuildError, match="circles"):
         flow.build(PRESETS["ecp5-85k"], 5)
 
@@ -338,3 +339,9 @@ def test_a_router_that_goes_in_circles_is_noticed():
     assert not circling("") and not circling(moving) and not circling(moving + less)
     assert circling(moving + stuck)
     assert not circling(moving + stuck + report(0, 0))
+
+
+def test_a_router2_that_does_not_end_is_noticed():
+    """Lines as nextpnr's router2 writes them."""
+    lines = ["Info:     iter=7 wires=67737 overused=1 overuse=1 archfail=NA\n"] * (ITERATIONS + 1)
+    assert not circling("".join(lines[1:])) and circling("".join(lines))

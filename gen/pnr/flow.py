@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 from gen.paths import build_folder, work_folder
@@ -22,9 +23,13 @@ from gen.targets import Target
 # What Yosys only warns of, and then resolves in its own way.
 MISCOMPILES = ("Driver-driver conflict", "multiple conflicting drivers", "found logic loop",
                "is used but has no driver")
+ITERATION = re.compile(r"^Info: +iter=\d+ wires=", re.MULTILINE)                  # of router2
 REMAINING = re.compile(r"^Info: +\d+ \|[ \d]+\|[ \d]+\| *(\d+)\|", re.MULTILINE)  # arcs, of router1
 CIRCLES = 60            # reports of 1,000 arcs each
+ITERATIONS = 3_000      # several times what it takes to end on a full device
 ATTEMPTS = 3            # seeds
+# Of static's places router1 makes more MHz; of some it makes nothing at all, and then router2 does.
+ROUTERS = (("--router", "router1"), ("--router", "router2", "--router2-alt-weights"))
 LOOK_SECONDS = 10
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 # synth_ice40 -dsp miscompiles in Yosys 0.70; multipliers are instantiated, never inferred.
@@ -136,7 +141,9 @@ def run(name: str, arguments: Sequence[str], folder: Path, log: str) -> str:
 
 
 def circling(log: str) -> bool:
-    """Whether nextpnr's router1 has made no progress for CIRCLES of its reports."""
+    """Whether router1 made no progress for CIRCLES of its reports, or router2 does not end."""
+    if len(ITERATION.findall(log)) > ITERATIONS:
+        return True
     remaining = [int(count) for count in REMAINING.findall(log)]
     before, lately = remaining[:-CIRCLES], remaining[-CIRCLES:]
     return bool(before) and min(lately) >= max(1, min(before))
@@ -184,7 +191,7 @@ def flip_flops(netlist: Path, top: str, family: str) -> int:
     return sum(count for kind, count in kinds.items() if kind.startswith(FLIP_FLOPS[family]))
 
 
-def place(design: Design, seed: int, folder: Path) -> dict:
+def place(design: Design, seed: int, folder: Path, router: Sequence[str] = ROUTERS[0]) -> dict:
     """Place and route design.json; return nextpnr's report.
 
     Raises
@@ -198,9 +205,8 @@ def place(design: Design, seed: int, folder: Path) -> dict:
     arguments = [f"--{target.device}", "--package", target.package, "--json", "design.json",
                  "--seed", str(seed), "--freq", f"{goal_mhz(target):g}", "--timing-allow-fail",
                  "--report", "report.json",
-                 # heap spreads cells so far that routing may never end; of static's places router1
-                 # makes more MHz than router2, and ends.
-                 "--placer", "static", "--router", "router1"]
+                 # heap spreads cells so far that routing may never end.
+                 "--placer", "static", *router]
     routed = PACKERS[target.family][1]
     if target.family == "ecp5":
         arguments += ["--speed", target.speed or "6", "--textcfg", routed,
@@ -269,13 +275,14 @@ def clock_table(report: dict, needed_mhz: float, core: set[str]) -> dict[str, di
 
 def _routed(design, seed, folder, stage):
     """The first seed that the router brings to an end, and nextpnr's report."""
-    last = seed + ATTEMPTS - 1
-    for tried in range(seed, last):
-        stage(f"place and route, seed {tried}")
+    *first, last = product(range(seed, seed + ATTEMPTS), ROUTERS)
+    for tried, router in first:
+        stage(f"place and route, seed {tried}, {router[1]}")
         with contextlib.suppress(RoutingError):
-            return tried, place(design, tried, folder)
-    stage(f"place and route, seed {last}")
-    return last, place(design, last, folder)
+            return tried, place(design, tried, folder, router)
+    tried, router = last
+    stage(f"place and route, seed {tried}, {router[1]}")
+    return tried, place(design, tried, folder, router)
 
 
 def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text: None,
@@ -286,7 +293,7 @@ def build(target: Target, seed: int, stage: Callable[[str], None] = lambda text:
     ----------
     target : Target
     seed : int
-        Of the placer; the next ones where the router goes in circles.
+        Of the placer; the next ones where both routers go in circles.
     stage : callable
         Told what begins.
     design : Design, optional
